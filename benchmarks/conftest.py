@@ -1,0 +1,170 @@
+"""What every benchmark case is given: its place in the grid, an engine, a workload, and where its record goes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kvgpt import record as records
+from kvgpt import registry, text
+from kvgpt.engine import Engine
+from kvgpt.measure import device
+from kvgpt.model import GPT
+from kvgpt.options import SETTINGS, Settings
+from kvgpt.perplexity import Score
+
+AXES = {"batch_size": "batch_sizes", "new_tokens": "lengths"}  # argument of a case -> settings; the variant comes last
+MODES = ("teacher_forced", "autoregressive")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Variants last, so that those of one workload are measured next to each other."""
+    chosen = metafunc.config.stash[SETTINGS]
+    for argument, axis in AXES.items():
+        if argument in metafunc.fixturenames:
+            values = getattr(chosen, axis)
+            metafunc.parametrize(argument, values, ids=[f"{argument}={value}" for value in values])
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", MODES)
+    if "variant" in metafunc.fixturenames:
+        metafunc.parametrize("variant", [*chosen.variants, *chosen.caches])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Cases that cannot run here are deselected, and the summary says why."""
+    chosen = config.stash[SETTINGS]
+    why = config.stash[REASONS]
+    kept, dropped = [], []
+    model = _open(config)
+    for item in items:
+        if not item.name.startswith("bench_"):
+            kept.append(item)
+            continue
+        item.add_marker(pytest.mark.benchmark(timer=device.clock(chosen.device)))
+        reason = _impossible(item, chosen, model)
+        (dropped if reason else kept).append(item)
+        if reason:
+            why.setdefault(reason, []).append(item.name)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+REASONS = pytest.StashKey[dict[str, list[str]]]()
+MODEL = pytest.StashKey[GPT]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[REASONS] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for reason, names in config.stash[REASONS].items():
+        terminalreporter.write_line(f"left out {len(names)} cases: {reason}")
+
+
+def _open(config: pytest.Config) -> GPT:
+    chosen = config.stash[SETTINGS]
+    if MODEL not in config.stash:
+        reason = device.unusable(chosen.device)
+        try:
+            if reason:
+                raise ValueError(reason)
+            config.stash[MODEL] = registry.open_model(chosen.model, chosen.weights, chosen.dtype, chosen.device)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[MODEL]
+
+
+def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
+    parameters = getattr(item, "callspec", None)
+    values: dict[str, Any] = parameters.params if parameters else {}
+    block_size = model.config.block_size
+    if values.get("new_tokens", 0) > block_size:
+        return f"{chosen.model} has a context of {block_size} tokens, {values['new_tokens']} were asked for"
+    variant = values.get("variant")
+    if variant is not None and variant not in chosen.caches:
+        recipe = registry.resolve(variant).variant
+        has = (model.config.sharing, model.config.align)
+        if recipe is not None and has not in ((None, None), (recipe.sharing, recipe.align)):
+            return f"{chosen.model} was trained with sharing {has[0]}, which {variant} does not have"
+    return None
+
+
+@pytest.fixture(scope="session")
+def settings(pytestconfig: pytest.Config) -> Settings:
+    return pytestconfig.stash[SETTINGS]
+
+
+@pytest.fixture(scope="session")
+def model(pytestconfig: pytest.Config) -> GPT:
+    return _open(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def corpus(settings: Settings) -> text.Corpus | None:
+    """The text to score and to calibrate on; None with random weights and no corpus asked for: then ids are random."""
+    if settings.random_weights and not settings.corpus:
+        return None
+    return text.corpus(settings.corpus or "embedded")
+
+
+@pytest.fixture(scope="session")
+def engine_of(model: GPT, settings: Settings) -> Iterator[Callable[..., Engine]]:
+    """``engine_of(variant, batch_size, max_length)``; a model is shared or aligned once for all cases."""
+    prepared: dict[str, GPT] = {}
+
+    def make(variant: str, batch_size: int, max_length: int) -> Engine:
+        if variant in settings.caches:
+            cache_class, sharing = registry.plug_in(variant)
+            shared = prepared.setdefault(variant, model.share(sharing) if sharing else model)
+            return Engine(shared, cache_class, batch_size, max_length)
+        if variant not in prepared:
+            prepared[variant] = Engine(model, variant, 1, 1).model
+        return Engine(prepared[variant], variant, batch_size, max_length)
+
+    yield make
+
+
+@pytest.fixture
+def workload(settings: Settings, model: GPT) -> dict[str, Any]:
+    """The fields of a workload that every family has."""
+    shape = {name: getattr(model.config, name) for name in ("n_layer", "n_head", "n_embd", "block_size")}
+    return {
+        "model": settings.model,
+        "weights": settings.weights,
+        "device": settings.device,
+        "dtype": settings.dtype,
+        **shape,
+    }
+
+
+@pytest.fixture
+def write_record(
+    benchmark: Any, settings: Settings, variant: str
+) -> Callable[[str, dict[str, Any], dict[str, dict[str, Any]], list[str]], None]:
+    """``write_record(family, workload, metrics, notes)`` puts this case's record beside its times."""
+
+    def write(family: str, workload: dict[str, Any], metrics: dict[str, dict[str, Any]], notes: list[str]) -> None:
+        canonical = variant if variant in settings.caches else registry.canonical(variant)
+        benchmark.extra_info["kvgpt"] = records.record(family, variant, canonical, workload, metrics, notes)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def scores() -> dict[str, Score]:
+    """Token by token, what the reference variant scored in this run, by mode."""
+    return {}
+
+
+@pytest.fixture
+def prompt(model: GPT, batch_size: int) -> Tensor:
+    """One token a row, (B, 1): the end of a text, where the vocabulary has one."""
+    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=model.wte.weight.device)
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info["kvgpt"] = {"device": device.describe(config.stash[SETTINGS].device)}

@@ -1,0 +1,12 @@
+"""The options are a plug-in of the package, so that they work here, in benchmarks/ and wherever kvgpt is installed."""
+
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["kvgpt.options"]
+
+# Draws build models: a slow first example is no failure, and the same examples come on every machine.
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40, print_blob=True)
+settings.register_profile(
+    "deep", deadline=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci")

@@ -1,0 +1,193 @@
+"""KVCache: what a cache promises to the model and to the engine. A cache of one's own needs ``append``, ``read`` and ``nbytes``.
+
+A step: the model calls ``attend`` once a layer, then the engine calls ``advance`` with the step's number of tokens.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from kvgpt.attention import Attention, sdpa
+
+
+class Unsupported(RuntimeError):
+    """An operation that a cache does not offer. It raises; it never passes silently."""
+
+
+@dataclass(frozen=True)
+class KVShape:
+    """What a cache is built for. ``n_layer`` counts the layers that own keys and values, ``n_head`` their heads."""
+
+    n_layer: int
+    batch_size: int
+    n_head: int
+    head_dim: int
+    max_length: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        for name in ("n_layer", "batch_size", "n_head", "head_dim", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a cache needs at least 1")
+
+
+class KVCache(ABC):
+    """Keys and values of past tokens for every layer, and the attention over them.
+
+    ``append``, ``read`` and ``nbytes`` are a subclass's own. ``reset``, ``crop``, ``select`` and ``fork`` raise
+    :class:`Unsupported` unless overridden; an override calls ``super()`` first, which checks the arguments and keeps
+    ``length`` true. ``length`` is the number of tokens seen, ``position`` the same number on the device.
+    """
+
+    lossy: ClassVar[bool] = False  # what is read back differs from what was stored: ``round_trip`` says how
+    graphable: ClassVar[bool] = False  # stable addresses, and a decode step reads ``position``, never ``length``
+    stateless: ClassVar[bool] = False  # nothing survives a step: the engine feeds the whole history each time
+
+    shape: KVShape
+    length: int
+    position: Tensor
+    attention: Attention
+
+    def __new__(cls, shape: KVShape, *args: object, **kwargs: object) -> Self:
+        # Here and not in __init__, so that a subclass that forgets super().__init__() still keeps count.
+        self = super().__new__(cls)
+        self.shape = shape
+        self.length = 0
+        self.position = torch.zeros((), dtype=torch.int64, device=shape.device)
+        self.attention = sdpa
+        self._filled = [0] * shape.n_layer
+        return self
+
+    def __init__(self, shape: KVShape) -> None:
+        """Room for ``shape.max_length`` tokens; see :class:`KVShape`."""
+
+    @abstractmethod
+    def append(self, layer: int, k: Tensor, v: Tensor) -> None:
+        """Keep this step's k, v (B, H, T, D) for ``layer``: a copy, since the caller may reuse them."""
+
+    @abstractmethod
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """k, v (B, H, S, D): the ``length`` tokens before this step, and the step's own once they are appended."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes held: scales and packing counted, shared storage once."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
+        """Append k, v (B, H, T, D) where given, then attend with q (B, H or a multiple, T, D). Returns q's shape.
+
+        A layer that follows another's keys and values passes k = v = None and its owner's slot.
+        """
+        self.check(layer, q, k, v)
+        if k is not None and v is not None:
+            self.claim(layer, k.size(2))
+            self.append(layer, k, v)
+        return self.attention(q, *self.read(layer))
+
+    def round_trip(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """What stored k, v (B, H, T, D) read back as, token by token: themselves, unless ``lossy``."""
+        if self.lossy:
+            raise Unsupported(f"{type(self).__name__} is lossy and does not say what its vectors read back as")
+        return k, v
+
+    def advance(self, n: int) -> None:
+        """End a step of ``n`` tokens: the step's last operation on the device moves ``position``."""
+        short = [layer for layer, filled in enumerate(self._filled) if filled not in (self.length, self.length + n)]
+        if n < 1 or short:
+            held = [filled - self.length for filled in self._filled]
+            raise ValueError(f"advance({n}): the layers appended {held} tokens in this step")
+        self.length += n
+        self._filled = [self.length] * self.shape.n_layer
+        self.position.add_(n)
+
+    def check(self, layer: int, q: Tensor, k: Tensor | None, v: Tensor | None) -> None:
+        """Refuse what does not fit, before anything is written. A kernel that replaces ``attend`` calls this first."""
+        shape = self.shape
+        if not 0 <= layer < shape.n_layer:
+            raise ValueError(f"layer {layer}: this cache holds layers 0 to {shape.n_layer - 1}")
+        if (k is None) != (v is None):
+            raise ValueError("k and v come together: one of them is None")
+        if q.dim() != 4 or q.size(0) != shape.batch_size or q.size(3) != shape.head_dim or q.size(1) % shape.n_head:
+            raise ValueError(
+                f"q has shape {tuple(q.shape)}: expected ({shape.batch_size}, a multiple of {shape.n_head}, T, {shape.head_dim})"
+            )
+        tokens = self._filled[layer] - self.length
+        if k is None or v is None:
+            if tokens != q.size(2):
+                raise ValueError(f"layer {layer} has appended {tokens} tokens in this step, the query has {q.size(2)}")
+            return
+        if tokens:
+            raise ValueError(
+                f"layer {layer} already appended {tokens} tokens: the step before was not ended by advance(); reset() or crop() first"
+            )
+        expected = (shape.batch_size, shape.n_head, q.size(2), shape.head_dim)
+        for name, tensor in (("k", k), ("v", v)):
+            if tuple(tensor.shape) != expected:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {expected}")
+            if tensor.dtype != shape.dtype or tensor.device != self.position.device:
+                raise ValueError(
+                    f"{name} is {tensor.dtype} on {tensor.device}: this cache holds {shape.dtype} on {self.position.device}"
+                )
+        if self.length + q.size(2) > shape.max_length:
+            raise ValueError(
+                f"{self.length} tokens held and {q.size(2)} more: this cache has room for max_length={shape.max_length}"
+            )
+
+    def claim(self, layer: int, n: int) -> slice:
+        """Note that ``layer`` holds this step's ``n`` tokens, and say at which places of the sequence."""
+        self._filled[layer] = self.length + n
+        return slice(self.length, self.length + n)
+
+    def filled(self, layer: int) -> int:
+        """S: how many tokens ``read(layer)`` returns now."""
+        return self._filled[layer]
+
+    def reset(self) -> None:
+        """Forget everything; what was built for reuse is kept."""
+        self._offered("reset")
+        self._rewind(0)
+
+    def crop(self, length: int) -> None:
+        """Keep the first ``length`` tokens."""
+        self._offered("crop")
+        if not 0 <= length <= self.length:
+            raise ValueError(f"crop({length}): this cache has seen {self.length} tokens")
+        self._rewind(length)
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        """Keep these rows of the batch, in this order; repeats and another count are allowed."""
+        self._offered("select")
+        self.shape = replace(self.shape, batch_size=len(self.rows(rows)))
+
+    def fork(self) -> Self:
+        """A cache with the same contents that shares no memory with this one."""
+        self._offered("fork")
+        twin = type(self)(self.shape)
+        twin.attention = self.attention
+        twin._rewind(self.length)
+        return twin
+
+    def rows(self, rows: Tensor | Sequence[int]) -> Tensor:
+        """Row numbers as an int64 tensor on this cache's device, or ValueError."""
+        index = torch.as_tensor(rows, dtype=torch.int64, device=self.position.device)
+        outside = [row for row in index.flatten().tolist() if not 0 <= row < self.shape.batch_size]
+        if index.dim() != 1 or not len(index) or outside:
+            raise ValueError(f"rows {index.tolist()}: expected row numbers from 0 to {self.shape.batch_size - 1}")
+        return index
+
+    def _rewind(self, length: int) -> None:
+        self.length = length
+        self._filled = [length] * self.shape.n_layer
+        self.position.fill_(length)
+
+    def _offered(self, operation: str) -> None:
+        if getattr(type(self), operation) is getattr(KVCache, operation):
+            raise Unsupported(f"{type(self).__name__} does not support {operation}()")
+
+

@@ -1,0 +1,50 @@
+"""DenseCache: preallocated, in the model's dtype, written in place (variant v1)."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from kvgpt.caches.base import KVCache, KVShape
+
+
+class DenseCache(KVCache):
+    """Two tensors (B, H, max_length, D) a layer; ``read`` returns views of what is filled."""
+
+    def __init__(self, shape: KVShape) -> None:
+        size = (shape.batch_size, shape.n_head, shape.max_length, shape.head_dim)
+        layers = range(shape.n_layer)
+        self.k = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
+        self.v = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> None:
+        here = self.claim(layer, k.size(2))
+        self.k[layer][:, :, here] = k
+        self.v[layer][:, :, here] = v
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        filled = self.filled(layer)
+        return self.k[layer][:, :, :filled], self.v[layer][:, :, :filled]  # (B, H, S, D)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.k + self.v)
+
+    def reset(self) -> None:
+        super().reset()
+
+    def crop(self, length: int) -> None:
+        super().crop(length)
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        index = self.rows(rows)
+        super().select(index)
+        self.k = [k[index] for k in self.k]
+        self.v = [v[index] for v in self.v]
+
+    def fork(self) -> Self:
+        twin = super().fork()
+        for mine, theirs in zip(self.k + self.v, twin.k + twin.v, strict=True):
+            theirs[:, :, : self.length] = mine[:, :, : self.length]
+        return twin

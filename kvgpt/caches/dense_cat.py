@@ -1,0 +1,55 @@
+"""DenseCatCache: grows by concatenation, one copy of everything a step; kept to show what preallocation buys."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from kvgpt.caches.base import KVCache, KVShape
+
+
+class DenseCatCache(KVCache):
+    """Two tensors (B, H, S, D) a layer, replaced by longer ones as tokens come."""
+
+    def __init__(self, shape: KVShape) -> None:
+        size = (shape.batch_size, shape.n_head, 0, shape.head_dim)
+        self.k = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in range(shape.n_layer)]
+        self.v = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in range(shape.n_layer)]
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> None:
+        self.claim(layer, k.size(2))
+        self.k[layer] = torch.cat([self.k[layer], k], dim=2)  # (B, H, S, D)
+        self.v[layer] = torch.cat([self.v[layer], v], dim=2)
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        return self.k[layer], self.v[layer]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.k + self.v)
+
+    def reset(self) -> None:
+        super().reset()
+        self._keep(0)
+
+    def crop(self, length: int) -> None:
+        super().crop(length)
+        self._keep(length)
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        index = self.rows(rows)
+        super().select(index)
+        self.k = [k[index] for k in self.k]
+        self.v = [v[index] for v in self.v]
+
+    def fork(self) -> Self:
+        twin = super().fork()
+        twin.k = [k.clone() for k in self.k]
+        twin.v = [v.clone() for v in self.v]
+        return twin
+
+    def _keep(self, length: int) -> None:
+        # Copies, not views: a view would hold on to the bytes of what was cut off.
+        self.k = [k[:, :, :length].clone() for k in self.k]
+        self.v = [v[:, :, :length].clone() for v in self.v]

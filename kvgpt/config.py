@@ -1,0 +1,98 @@
+"""GPTConfig: the sizes of a GPT-2, and which layer owns the keys and values that a layer attends to.
+
+Sizes of the published models: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+Sharing keys and values across layers: Brandon et al. 2024, arXiv 2405.12981.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+PRESETS: dict[str, dict[str, int]] = {
+    "nano": {"n_layer": 8, "n_head": 2, "n_embd": 128, "vocab_size": 257, "block_size": 256},
+    "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
+    "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
+    "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
+    "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
+}
+LARGEST_FIELD = 2**20  # no field of a GPT-2 comes near; a corrupt config.json must not ask for terabytes
+
+
+def sharing_group(sharing: str | None) -> int:
+    """The number of layers that share one layer's keys and values: 1 for None, k for ``cla<k>``."""
+    if sharing is None:
+        return 1
+    match = re.fullmatch(r"cla([2-9]|[1-9][0-9])", sharing) if isinstance(sharing, str) else None
+    if match is None:
+        raise ValueError(f"unknown sharing {sharing!r}: use None, or 'cla2' to 'cla99' for groups of that many layers")
+    return int(match[1])
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of the function that a GPT-2 computes.
+
+    ``sharing`` is None or ``cla<k>``: the first layer of each group of k owns the keys and values of the group.
+    ``align`` is None or ``qalign``: the followers' query weights were fitted to their owners' keys.
+    """
+
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    vocab_size: int = 50257
+    block_size: int = 1024
+    n_kv_head: int | None = None
+    position_embedding: str = "learned"
+    sharing: str | None = None
+    align: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_layer", "n_head", "n_embd", "vocab_size", "block_size"):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= LARGEST_FIELD:
+                raise ValueError(f"{name}={value!r}: must be a whole number from 1 to {LARGEST_FIELD}")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd={self.n_embd} is not a multiple of n_head={self.n_head}")
+        if self.n_kv_head is not None and (type(self.n_kv_head) is not int or self.n_kv_head < 1):
+            raise ValueError(f"n_kv_head={self.n_kv_head!r}: must be None or a positive whole number")
+        if self.n_head % self.kv_heads:
+            raise ValueError(f"n_head={self.n_head} is not a multiple of n_kv_head={self.n_kv_head}")
+        if self.position_embedding != "learned":
+            raise ValueError(f"position_embedding={self.position_embedding!r}: known: 'learned'")
+        if self.align not in (None, "qalign"):
+            raise ValueError(f"align={self.align!r}: known: None, 'qalign'")
+        if self.align is not None and self.sharing is None:
+            raise ValueError(f"align={self.align!r} needs a sharing: it maps followers' queries to their owners' keys")
+        sharing_group(self.sharing)
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> "GPTConfig":
+        """A published size by name, with fields overridden."""
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {name!r}: known: {', '.join(PRESETS)}")
+        return replace(cls(**PRESETS[name]), **overrides)
+
+    @property
+    def head_dim(self) -> int:
+        return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values: fewer than ``n_head`` under grouped-query attention."""
+        return self.n_head if self.n_kv_head is None else self.n_kv_head
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The layer whose keys and values each layer attends to; a short last group still has an owner."""
+        group = sharing_group(self.sharing)
+        return tuple(layer - layer % group for layer in range(self.n_layer))
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Each layer's place in a cache, which counts owners only."""
+        order = {owner: slot for slot, owner in enumerate(sorted(set(self.owners)))}
+        return tuple(order[owner] for owner in self.owners)
+
+    @property
+    def n_slot(self) -> int:
+        return len(set(self.owners))

@@ -1,0 +1,1 @@
+"""Instruments: what the benchmarks measure with."""

@@ -1,0 +1,178 @@
+"""GPT-2 in plain PyTorch, with the checkpoint's own names. Radford et al. 2019; openai/gpt-2; Hugging Face ``gpt2``.
+
+Shapes: B batch, T new tokens, H heads, D head_dim, C = n_embd, V vocab_size.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kvgpt import checkpoint
+from kvgpt.caches.base import KVCache, KVShape
+from kvgpt.caches.none import NoCache
+from kvgpt.config import GPTConfig
+
+LAYER_NORM_EPSILON = 1e-5
+INITIAL_STD, INITIAL_WIDTH = 0.02, 768  # GPT-2's, at the width of its smallest model
+
+
+class CausalSelfAttention(nn.Module):
+    """Queries of its own; keys and values of its own where the layer owns a slot of the cache."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.slot = config.slots[layer]
+        self.head_dim = config.head_dim
+        kv = config.kv_heads * config.head_dim
+        self.widths = [config.n_embd, kv, kv] if config.owners[layer] == layer else [config.n_embd]
+        self.c_attn = nn.Linear(config.n_embd, sum(self.widths))
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor, cache: KVCache) -> Tensor:
+        B, T, C = x.shape
+        projected = self.c_attn(x).split(self.widths, dim=-1)
+        heads = [part.view(B, T, -1, self.head_dim).transpose(1, 2) for part in projected]  # each (B, H, T, D)
+        y = cache.attend(self.slot, *heads)  # (B, H, T, D)
+        return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
+        self.attn = CausalSelfAttention(config, layer)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cache: KVCache) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache)
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(nn.Module):
+    """GPT-2 over any :class:`KVCache`. Fresh weights are drawn from ``seed`` alone; the global generator is untouched.
+
+    ``weights`` says where the parameters came from, as the record of a measurement names it.
+    """
+
+    def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
+        """``seed=None`` leaves the parameters on the meta device, to be assigned by ``load_state_dict``."""
+        super().__init__()
+        self.config = config
+        self.weights = f"random:{seed}"
+        with torch.device("meta"):
+            self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+            self.wpe = nn.Embedding(config.block_size, config.n_embd)
+            self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+            self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
+        if seed is not None:
+            self.to_empty(device="cpu")
+            self._draw(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def _draw(self, generator: torch.Generator) -> None:
+        """GPT-2's initial weights, scaled with the width as 1/sqrt(C); the residual projections shrink with the depth
+        that adds them up."""
+        std = INITIAL_STD * (INITIAL_WIDTH / self.config.n_embd) ** 0.5
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif ".ln_" in f".{name}":
+                parameter.fill_(1.0)
+            else:
+                depth = 2 * self.config.n_layer if name.endswith("c_proj.weight") else 1
+                parameter.normal_(std=std / depth**0.5, generator=generator)
+
+    def forward(
+        self, ids: Tensor, cache: KVCache | None = None, positions: Tensor | None = None, last_only: bool = False
+    ) -> Tensor:
+        """ids (B, T) int64 -> logits (B, T, V), or (B, 1, V) of the last position.
+
+        Without a cache the whole sequence is computed at once, with the same sharing. ``positions`` (T,) int64 default
+        to the T that follow what the cache has seen.
+        """
+        B, T = ids.shape
+        if cache is None:
+            cache = NoCache(self.kv_shape(B, T))
+        if positions is None:
+            positions = cache.position + torch.arange(T, device=ids.device)  # (T,)
+        x = self.wte(ids) + self.wpe(positions)  # (B, T, C)
+        for block in self.blocks():
+            x = block(x, cache)
+        if last_only:
+            x = x[:, -1:]  # (B, 1, C)
+        return F.linear(self.ln_f(x), self.wte.weight)
+
+    def blocks(self) -> Iterator[Block]:
+        """The layers, first to last, by their type."""
+        return cast(Iterator[Block], iter(self.h))
+
+    def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
+        """What a cache for this model must hold."""
+        config, weight = self.config, self.wte.weight
+        return KVShape(
+            config.n_slot, batch_size, config.kv_heads, config.head_dim, max_length, weight.dtype, weight.device
+        )
+
+    def share(self, sharing: str | None) -> "GPT":
+        """The same weights with followers that attend to their owners' keys and values; their own are left out.
+
+        What stays is shared with this model, but for the followers' query weights, which are copied so that nothing
+        keeps the dropped ones alive.
+        """
+        if sharing == self.config.sharing:
+            return self
+        if self.config.sharing is not None:
+            raise ValueError(f"this model has sharing {self.config.sharing!r}: it cannot take {sharing!r}")
+        shared = GPT(replace(self.config, sharing=sharing), seed=None)
+        state = self.state_dict()
+        for name, parameter in shared.state_dict().items():
+            if parameter.shape != state[name].shape:
+                state[name] = state[name][: parameter.size(0)].clone()  # the query rows of c_attn come first
+        return shared.assign(state, self.weights)
+
+    def assign(self, state: Mapping[str, Tensor], weights: str) -> Self:
+        """Take these tensors as the parameters, without a copy, and remember where they came from."""
+        self.load_state_dict(state, assign=True)
+        self.weights = weights
+        return self.requires_grad_(False).eval()
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> Self:
+        """A Hugging Face GPT-2 directory, or a hub name such as ``gpt2-medium``. The file's dtype is kept.
+
+        ValueError names a missing, extra, misshapen or non-finite tensor; pickle files are refused.
+        """
+        directory = checkpoint.locate(source)
+        model = cls(checkpoint.read_config(directory), seed=None)
+        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        return model.assign(checkpoint.read_tensors(directory, shapes), weights=str(source))
+
+    def save_pretrained(self, directory: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors``; without sharing, transformers loads the directory."""
+        checkpoint.write(Path(directory), self.config, self.state_dict(), metadata or {})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the parameters."""
+        return sum(parameter.nbytes for parameter in self.parameters())
+
+    def __repr__(self) -> str:
+        c = self.config
+        return f"GPT({c.n_layer} layers, {c.n_head} heads of {c.head_dim}, {self.weights}, {self.wte.weight.dtype})"
+

@@ -1,0 +1,154 @@
+"""The pytest options, the same in ``tests/``, in ``benchmarks/`` and wherever kvgpt is installed.
+
+A pytest plug-in: it imports no torch, does nothing unless asked, and turns what is wrong into a usage error.
+"""
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvgpt.config import PRESETS
+from kvgpt.recipes import ALIASES, Variant
+
+GRIDS = ("quick", "seed", "full")
+DEVICES = ("cpu", "cuda")
+DTYPES = ("float32", "bfloat16")
+SETTINGS = pytest.StashKey["Settings"]()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run measures: a grid, with what the options override."""
+
+    model: str = "nano"
+    weights: str = ""
+    device: str = "cpu"
+    dtype: str = "float32"
+    variants: tuple[str, ...] = tuple(ALIASES)
+    caches: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = (32, 64, 128, 256)
+    batch_sizes: tuple[int, ...] = (1,)
+    warmup: int = 1
+    rounds: int = 7
+    corpus: str = ""
+    max_tokens: int | None = None
+    autoregressive_tokens: int = 16384
+
+    @property
+    def random_weights(self) -> bool:
+        return self.weights.startswith("random")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kvgpt", "KV caches under test and under measurement")
+    add = group.addoption
+    add("--kvgpt-variants", metavar="LIST", help=f"variants, such as v0,v1,int8+cla2 (default: {','.join(ALIASES)})")
+    add("--kvgpt-cache", metavar="SPEC", action="append", help="a cache of your own, pkg.module:Class[+cla2]; repeatable")
+    add("--kvgpt-model", metavar="MODEL", help=f"{', '.join(PRESETS)}, or a checkpoint's directory")
+    add("--kvgpt-weights", metavar="KIND", help="shipped, pretrained or random[:SEED] (default: what the model has)")
+    add("--kvgpt-device", metavar="DEVICE", help="cpu (default) or cuda")
+    add("--kvgpt-dtype", metavar="DTYPE", help="float32 (default) or bfloat16")
+    add("--kvgpt-lengths", metavar="LIST", help="new tokens after a prompt of one, such as 32,64")
+    add("--kvgpt-batch-sizes", metavar="LIST", help="such as 1,8,64")
+    add("--kvgpt-corpus", metavar="CORPUS", help="embedded, wikitext-2 or a text file (default: embedded)")
+    add("--kvgpt-max-tokens", metavar="N", help="tokens of text to score (default: all, and the grid's autoregressively)")
+    add("--kvgpt-grid", metavar="GRID", help=f"{', '.join(GRIDS)} or a TOML file (default: quick)")
+    add("--kvgpt-warmup", metavar="N", help="rounds before those that count")
+    add("--kvgpt-rounds", metavar="N", help="rounds that count")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: needs a CUDA device")
+    try:
+        config.stash[SETTINGS] = settings(config)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def settings(config: pytest.Config) -> Settings:
+    """The settings that the command line asks for; ValueError names an unknown value and the known ones."""
+
+    def given(name: str) -> Any:
+        return config.getoption(f"--kvgpt-{name}")
+
+    chosen = read_grid(given("grid") or "quick")
+    for name in ("model", "weights", "device", "dtype", "corpus"):
+        if given(name) is not None:
+            chosen = replace(chosen, **{name: given(name)})
+    for name in ("lengths", "batch-sizes"):
+        if given(name) is not None:
+            numbers = tuple(_whole(f"--kvgpt-{name}", part) for part in given(name).split(","))
+            chosen = replace(chosen, **{name.replace("-", "_"): numbers})
+    for name, least in (("warmup", 0), ("rounds", 1), ("max-tokens", 2)):
+        if given(name) is not None:
+            chosen = replace(chosen, **{name.replace("-", "_"): _whole(f"--kvgpt-{name}", given(name), least)})
+    if given("variants") is not None:
+        chosen = replace(chosen, variants=tuple(given("variants").split(",")))
+    elif given("cache"):
+        chosen = replace(chosen, variants=())
+    return _checked(replace(chosen, caches=tuple(given("cache") or ())))
+
+
+def read_grid(name: str) -> Settings:
+    """A grid by name, or from a TOML file of the same keys."""
+    if name in GRIDS:
+        source = resources.files("kvgpt") / "grids" / f"{name}.toml"
+        text = source.read_text()
+    elif name.endswith(".toml") and Path(name).is_file():
+        text = Path(name).read_text()
+    else:
+        raise ValueError(f"unknown grid {name!r}: known: {', '.join(GRIDS)}, or the path of a TOML file")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"grid {name}: not TOML: {error}") from error
+    known = {field.name: type(field.default) for field in fields(Settings) if field.name not in ("caches", "max_tokens")}
+    for key, value in table.items():
+        if key not in known:
+            raise ValueError(f"grid {name}: unknown key {key!r}: known: {', '.join(known)}")
+        if not isinstance(value, list if known[key] is tuple else known[key]):
+            raise ValueError(f"grid {name}: {key}={value!r}: expected {known[key].__name__}")
+    return _checked(Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}))
+
+
+def _checked(chosen: Settings) -> Settings:
+    """``chosen`` with every name known and the kind of weights settled."""
+    names = tuple(Variant.parse(name).name for name in chosen.variants)
+    for what, value, known in (("device", chosen.device, DEVICES), ("dtype", chosen.dtype, DTYPES)):
+        if value not in known:
+            raise ValueError(f"unknown {what} {value!r}: known: {', '.join(known)}")
+    if chosen.model not in PRESETS and not Path(chosen.model).is_dir():
+        raise ValueError(f"unknown model {chosen.model!r}: known: {', '.join(PRESETS)}, or a checkpoint's directory")
+    for what, numbers in (("lengths", chosen.lengths), ("batch sizes", chosen.batch_sizes)):
+        if not numbers or any(type(number) is not int or number < 1 for number in numbers):
+            raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")
+    if chosen.corpus not in ("", "embedded", "wikitext-2") and not Path(chosen.corpus).is_file():
+        raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")
+    return replace(chosen, variants=tuple(dict.fromkeys(names)), weights=_weights(chosen))
+
+
+def _weights(chosen: Settings) -> str:
+    """``shipped``, ``pretrained`` or ``random:<seed>``."""
+    usual = "shipped" if chosen.model == "nano" else "pretrained"
+    kind, colon, seed = (chosen.weights or usual).partition(":")
+    if kind == "random":
+        return f"random:{_whole('--kvgpt-weights', seed, least=0) if colon else 0}"
+    if kind != usual or colon:
+        raise ValueError(f"model {chosen.model!r} has no weights {chosen.weights!r}: known: {usual}, random, random:SEED")
+    return usual
+
+
+def _whole(what: str, value: str, least: int = 1) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{what} {value!r}: expected whole numbers of at least {least}")
+    return number
+
+

@@ -1,0 +1,146 @@
+"""Variants by name: the frozen recipe of a cache, its storages and aliases, and the look of each in every figure.
+
+No torch here: names are checked, sized and drawn on machines that have none.
+"""
+
+from dataclasses import dataclass
+
+from kvgpt.config import sharing_group
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a storage's class lives, and the bits that it keeps of each number (None: those of the model's dtype)."""
+
+    path: str
+    bits: int | None = None
+    scale_bits: int = 0  # for each (token, head) of K and of V
+
+
+STORAGES = {
+    "none": Storage("kvgpt.caches.none:NoCache", bits=0),
+    "dense": Storage("kvgpt.caches.dense:DenseCache"),
+    "dense-cat": Storage("kvgpt.caches.dense_cat:DenseCatCache"),
+    "int8": Storage("kvgpt.caches.int8:Int8Cache", bits=8, scale_bits=16),
+    "int8-unfused": Storage("kvgpt.caches.int8:UnfusedInt8Cache", bits=8, scale_bits=16),
+}
+ALIGNMENTS = ("qalign",)
+ATTENTION_PATHS = ("sdpa", "matmul")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a cache keeps its vectors, which layers share them, how followers were aligned, how attention is computed.
+
+    ``storage`` is a name of :data:`STORAGES`; ``sharing`` None or ``cla<k>``; ``align`` None or ``qalign``, which needs
+    a sharing; ``attention`` a name of :data:`ATTENTION_PATHS`.
+    """
+
+    storage: str = "dense"
+    sharing: str | None = None
+    align: str | None = None
+    attention: str = "sdpa"
+
+    def __post_init__(self) -> None:
+        if self.storage not in STORAGES:
+            raise ValueError(f"unknown storage {self.storage!r}: known: {', '.join(STORAGES)}")
+        sharing_group(self.sharing)
+        if self.align not in (None, *ALIGNMENTS):
+            raise ValueError(f"unknown alignment {self.align!r}: known: {', '.join(ALIGNMENTS)}")
+        if self.align is not None and self.sharing is None:
+            raise ValueError(f"alignment {self.align!r} needs a sharing, such as cla2")
+        if self.attention not in ATTENTION_PATHS:
+            raise ValueError(f"unknown attention path {self.attention!r}: known: {', '.join(ATTENTION_PATHS)}")
+
+    @property
+    def canonical(self) -> str:
+        """The parts joined with ``+`` in their fixed order; what is usual goes unsaid."""
+        path = None if self.attention == "sdpa" else self.attention
+        return "+".join(part for part in (self.storage, self.sharing, self.align, path) if part)
+
+    @property
+    def name(self) -> str:
+        """The alias where there is one, else the canonical name: what every table and figure prints."""
+        return next((alias for alias, canonical in ALIASES.items() if canonical == self.canonical), self.canonical)
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """A variant from its alias or its parts in any order; ValueError lists what is known."""
+        fields: dict[str, str] = {}
+        for part in ALIASES.get(name, name).split("+"):
+            field = _field(part)
+            if field is None:
+                raise ValueError(
+                    f"unknown variant {name!r} (at {part!r}): known: {', '.join(ALIASES)}, or parts joined with '+': "
+                    f"{', '.join(STORAGES)}; cla2, cla3, ...; {', '.join(ALIGNMENTS)}; {', '.join(ATTENTION_PATHS)}"
+                )
+            if field in fields:
+                raise ValueError(f"variant {name!r} has two parts for its {field}: {fields[field]!r} and {part!r}")
+            fields[field] = part
+        return cls(**fields)
+
+
+ALIASES = {
+    "v0": "none",
+    "v1": "dense",
+    "v2": "int8",
+    "v3": "dense+cla2",
+    "v4": "int8+cla2",
+    "v3a": "dense+cla2+qalign",
+    "v4a": "int8+cla2+qalign",
+}
+REFERENCE = "v1"  # what quality and speed are compared with
+
+
+def variants() -> dict[str, Variant]:
+    """Every named variant: the aliases, then the storages that have none."""
+    named = {alias: Variant.parse(alias) for alias in ALIASES}
+    others = {storage: Variant(storage) for storage in STORAGES if Variant(storage) not in named.values()}
+    return named | others | {"dense+matmul": Variant("dense", attention="matmul")}
+
+
+def _field(part: str) -> str | None:
+    if part in STORAGES:
+        return "storage"
+    if part in ALIGNMENTS:
+        return "align"
+    if part in ATTENTION_PATHS:
+        return "attention"
+    try:
+        sharing_group(part)
+    except ValueError:
+        return None
+    return "sharing"
+
+
+@dataclass(frozen=True)
+class Style:
+    """One look for each variant in every figure: told apart by marker and line where colour is not seen."""
+
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[int, ...]] = "-"
+
+
+STYLES = {
+    "v0": Style("#E63946", "o"),
+    "v1": Style("#2A9D8F", "s"),
+    "v2": Style("#F4A261", "^", "--"),
+    "v3": Style("#6A4C93", "D"),
+    "v4": Style("#264653", "p", "--"),
+    "v3a": Style("#B39DDB", "d", ":"),
+    "v4a": Style("#1B6A73", "*", "-."),
+}
+OTHERS = (  # for names without a style of their own, in the order in which they come
+    Style("#7F7F7F", "v", "-."),
+    Style("#0072B2", "<", ":"),
+    Style("#8C564B", ">", "--"),
+    Style("#D55E00", "X", "-."),
+    Style("#000000", "h", ":"),
+)
+
+
+def styles(names: list[str]) -> dict[str, Style]:
+    """A look for each of these names: its own, or the next of :data:`OTHERS`."""
+    strangers = [name for name in names if name not in STYLES]
+    return {name: STYLES.get(name) or OTHERS[strangers.index(name) % len(OTHERS)] for name in names}

@@ -1,0 +1,213 @@
+"""The record: what a benchmark case says of itself in ``extra_info["kvgpt"]``, checked when written and when read."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+LARGEST_FILE = 64 * 2**20  # bytes
+FAMILIES = ("latency", "memory", "phases", "capacity", "perplexity", "attention", "floor", "decode", "roofline")
+KINDS = ("measured", "modelled")
+DIRECTIONS = ("lower", "higher")
+UNITS = ("s", "B", "token/s", "FLOP/s", "FLOP/B", "1")
+FIELDS = {
+    "schema": int,
+    "family": str,
+    "variant": str,
+    "canonical": str,
+    "workload": dict,
+    "metrics": dict,
+    "validity": dict,
+}
+
+METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
+    "total_latency": ("s", "lower"),
+    "per_token_latency": ("s", "lower"),
+    "throughput": ("token/s", "higher"),
+    "weights_bytes": ("B", "lower"),
+    "cache_bytes": ("B", "lower"),
+    "cache_bytes_formula": ("B", "lower"),
+    "transient_bytes": ("B", "lower"),
+    "peak_memory": ("B", "lower"),
+    "perplexity": ("1", "lower"),
+    "nll": ("1", "lower"),
+    "nll_change": ("1", "lower"),  # less the reference's, paired token by token
+    "perplexity_change": ("1", "lower"),  # relative to the reference's
+    "served_tokens": ("1", "higher"),  # scored from one token fed to a cache that held all before it
+}
+
+
+def metric(
+    name: str,
+    value: float,
+    kind: str = "measured",
+    interval: tuple[float, float] | None = None,
+    stderr: float | None = None,
+    samples: Sequence[float] = (),
+) -> dict[str, Any]:
+    """One figure, with its unit and direction from :data:`METRICS`. What is unknown is left out."""
+    unit, better = METRICS[name]
+    figure: dict[str, Any] = {"value": value, "unit": unit, "kind": kind, "better": better}
+    if interval is not None:
+        figure["interval"] = list(interval)
+    if stderr is not None:
+        figure["stderr"] = stderr
+    if samples:
+        figure["processes"] = [list(samples)]
+    return figure
+
+
+def record(
+    family: str,
+    variant: str,
+    canonical: str,
+    workload: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, Any]],
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
+    """A record of this schema; ``notes`` say why it is not valid."""
+    reasons = list(notes)
+    made = {
+        "schema": SCHEMA,
+        "family": family,
+        "variant": variant,
+        "canonical": canonical,
+        "workload": dict(workload),
+        "metrics": {name: dict(figure) for name, figure in metrics.items()},
+        "validity": {"ok": not reasons, "notes": reasons},
+    }
+    check(made)
+    return made
+
+
+def check(made: Mapping[str, Any]) -> None:
+    """ValueError where ``made`` is no record of this schema."""
+    for name, kind in FIELDS.items():
+        if not isinstance(made.get(name), kind):
+            raise ValueError(f"record: {name}={made.get(name)!r}: expected {kind.__name__}")
+    if made["schema"] != SCHEMA:
+        raise ValueError(f"record: schema {made['schema']}: this version reads schema {SCHEMA}")
+    if made["family"] not in FAMILIES:
+        raise ValueError(f"record: family {made['family']!r}: known: {', '.join(FAMILIES)}")
+    for name, value in made["workload"].items():
+        if not isinstance(value, str | int | float | bool) or not _finite(value):
+            raise ValueError(f"record: workload {name}={value!r}: expected a name or a finite number")
+    for name, figure in made["metrics"].items():
+        _check_figure(name, figure)
+    if not isinstance(made["validity"].get("ok"), bool) or not isinstance(made["validity"].get("notes"), list):
+        raise ValueError(f"record: validity {made['validity']!r}: expected ok and notes")
+
+
+def _check_figure(name: str, figure: Any) -> None:
+    if not isinstance(figure, dict):
+        raise ValueError(f"record: metric {name}={figure!r}: expected an object")
+    stray = [value for value in _numbers(figure) if not _finite(value)]
+    if isinstance(figure.get("value"), bool) or not isinstance(figure.get("value"), int | float) or stray:
+        raise ValueError(f"record: metric {name}: {figure!r}: expected finite numbers; what is unknown is left out")
+    for field, allowed in (("unit", UNITS), ("kind", KINDS), ("better", DIRECTIONS)):
+        if figure.get(field) not in allowed:
+            raise ValueError(f"record: metric {name}: {field}={figure.get(field)!r}: known: {', '.join(allowed)}")
+
+
+def _numbers(value: Any) -> Iterable[float]:
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner)
+    elif not isinstance(value, str):
+        yield value
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A record as read back from a results file."""
+
+    name: str
+    family: str
+    variant: str
+    canonical: str
+    workload: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    valid: bool
+    notes: tuple[str, ...]
+
+    def value(self, metric: str) -> float | None:
+        figure = self.metrics.get(metric)
+        return None if figure is None else figure["value"]
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        low_high = self.metrics.get(metric, {}).get("interval")
+        return None if low_high is None else (low_high[0], low_high[1])
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results file: its cases in their order, and the device they ran on."""
+
+    path: Path
+    device: Mapping[str, Any]
+    cases: tuple[Case, ...]
+
+    def of(self, family: str, metric: str) -> list[Case]:
+        """The cases of a family that have this metric."""
+        return [case for case in self.cases if case.family == family and metric in case.metrics]
+
+
+def read(path: Path) -> Results:
+    """A pytest-benchmark JSON written by kvgpt's benchmarks; ValueError says what is wrong with any other file."""
+    data = _read_json(path)
+    benchmarks = data.get("benchmarks")
+    machine = data.get("machine_info")
+    if not isinstance(benchmarks, list) or not isinstance(machine, dict):
+        raise ValueError(f"{path}: no results of pytest-benchmark: expected 'benchmarks' and 'machine_info'")
+    cases = []
+    for number, benchmark in enumerate(benchmarks):
+        made = benchmark.get("extra_info", {}).get("kvgpt") if isinstance(benchmark, dict) else None
+        if made is None:
+            continue
+        if not isinstance(made, dict):
+            raise ValueError(f"{path}: benchmark {number}: record: expected an object")
+        try:
+            check(made)
+        except ValueError as error:
+            raise ValueError(f"{path}: benchmark {number}: {error}") from error
+        validity = made["validity"]
+        identity = (str(benchmark.get("fullname", number)), made["family"], made["variant"], made["canonical"])
+        cases.append(Case(*identity, made["workload"], made["metrics"], validity["ok"], tuple(map(str, validity["notes"]))))
+    if not cases:
+        raise ValueError(f"{path}: {len(benchmarks)} benchmarks, none with a record of kvgpt's")
+    own = machine.get("kvgpt")
+    device = own.get("device", {}) if isinstance(own, dict) else {}
+    return Results(path, device if isinstance(device, dict) else {}, tuple(cases))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes: the limit is {LARGEST_FILE}")
+    try:
+        data = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a results file: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: not a results file: expected an object, found {type(data).__name__}")
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return made
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")
