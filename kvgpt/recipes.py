@@ -128,11 +128,11 @@ STYLES = {
     "v2": Style("#F4A261", "^", "--"),
     "v3": Style("#6A4C93", "D"),
     "v4": Style("#264653", "p", "--"),
-    "v3a": Style("#B39DDB", "d", ":"),
+    "v3a": Style("#8E7CC3", "v", ":"),
     "v4a": Style("#1B6A73", "*", "-."),
 }
 OTHERS = (  # for names without a style of their own, in the order in which they come
-    Style("#7F7F7F", "v", "-."),
+    Style("#7F7F7F", "P", "-."),
     Style("#0072B2", "<", ":"),
     Style("#8C564B", ">", "--"),
     Style("#D55E00", "X", "-."),

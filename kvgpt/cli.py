@@ -1,0 +1,155 @@
+"""The ``kvgpt`` command: generate | train | variants | plot | fetch."""
+
+import argparse
+import codecs
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from kvgpt import __version__
+from kvgpt.config import PRESETS, GPTConfig
+from kvgpt.recipes import variants
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0, or 2 with one line on what was wrong, or 130 where it was interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser().parse_args(given)
+    parsed.command_line = shlex.join(["kvgpt", *given])
+    try:
+        parsed.run(parsed)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"kvgpt {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"kvgpt {parsed.command}: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def generate(parsed: argparse.Namespace) -> None:
+    """Stream a continuation of the prompt."""
+    import torch
+
+    from kvgpt import registry, text
+    from kvgpt.engine import Engine
+
+    model = registry.open_model(parsed.model, parsed.weights, parsed.dtype, parsed.device)
+    encoding = text.tokenizer(model.config.vocab_size)
+    ids = torch.from_numpy(encoding.encode(parsed.prompt).astype("int64"))[None]  # (1, T)
+    engine = Engine(model, parsed.variant)
+    sampling = {name: getattr(parsed, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    tokens = engine.stream(ids, parsed.max_new_tokens, eos=encoding.eot, **sampling)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    print(parsed.prompt, end="", flush=True)
+    for token in tokens:
+        print(decoder.decode(encoding.decode_bytes(token[0].tolist())), end="", flush=True)
+    print(decoder.decode(b"", final=True))
+
+
+def train(parsed: argparse.Namespace) -> None:
+    """Train a preset and write its checkpoint."""
+    from kvgpt import text
+    from kvgpt import train as training
+
+    schedule = training.Schedule()
+    asked = {field.name: getattr(parsed, field.name, None) for field in fields(schedule)}
+    schedule = replace(schedule, **{name: value for name, value in asked.items() if value is not None})
+    directory = parsed.out or Path("checkpoints") / parsed.preset
+    if (directory / "model.safetensors").exists() and not parsed.overwrite:
+        raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
+    config = GPTConfig.preset(parsed.preset, sharing=parsed.sharing)
+    model, metadata = training.train(config, text.corpus(parsed.corpus), schedule)
+    model.save_pretrained(directory, {"command": parsed.command_line, **metadata})
+    print(f"wrote {directory}: held-out perplexity {metadata['held_out_perplexity']}")
+
+
+def list_variants(parsed: argparse.Namespace) -> None:
+    """Names, canonical names and what they keep."""
+    rows = [(name, variant.canonical, variant.storage, variant.sharing or "-", variant.align or "-", variant.attention)
+            for name, variant in variants().items()]
+    headings = ("name", "canonical", "storage", "sharing", "alignment", "attention")
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def plot(parsed: argparse.Namespace) -> None:
+    """Draw the figures and write the table of a results file."""
+    from kvgpt import record
+    from kvgpt.report import figures, table
+
+    results = record.read(parsed.results)
+    summary = table.summary(results)
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    written, missing = figures.draw(results, parsed.out)
+    with tempfile.NamedTemporaryFile("w", dir=parsed.out, delete=False, encoding="utf-8") as file:
+        file.write(summary)
+    path = Path(file.name).replace(parsed.out / "table.md")
+    print(summary)
+    for line in missing:
+        print(f"not drawn: {line}")
+    print(f"wrote {len(written) + 1} files: {path} and {', '.join(sorted({one.stem for one in written}))} in {parsed.out}")
+
+
+def fetch(parsed: argparse.Namespace) -> None:
+    """Bring what is on the network here, so that later runs need none."""
+    from kvgpt import checkpoint, text
+
+    for name in parsed.names:
+        if name == "gpt2-encoding":
+            text.GPT2()
+            where: object = text.tiktoken_folder()
+        elif name == "wikitext-2":
+            where = f"{len(text.wikitext_2().held_out[0])} characters of its test split, in the cache of datasets"
+        else:
+            where = checkpoint.locate(name)
+        print(f"{name}: {where}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kvgpt", description="Test and measure KV caches.")
+    parser.add_argument("--version", action="version", version=f"kvgpt {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("generate", help="stream a continuation of a prompt through a cache")
+    one.add_argument("--model", default="nano", help=f"{', '.join(PRESETS)}, a hub name or a directory (default: nano)")
+    one.add_argument("--weights", default="pretrained", help="pretrained (default) or random[:SEED]")
+    one.add_argument("--variant", default="v1", help="v0 to v4a, or parts such as int8+cla2 (default: v1)")
+    one.add_argument("--prompt", required=True)
+    one.add_argument("--max-new-tokens", type=int, default=100)
+    one.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    one.add_argument("--top-k", type=int)
+    one.add_argument("--top-p", type=float)
+    one.add_argument("--seed", type=int)
+    one.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the file's")
+    one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    one.set_defaults(run=generate)
+
+    one = commands.add_parser("train", help="train a preset from scratch")
+    one.add_argument("preset", choices=tuple(PRESETS))
+    one.add_argument("--out", type=Path, help="directory to write (default: checkpoints/PRESET)")
+    one.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
+    one.add_argument("--corpus", default="embedded", help="embedded, wikitext-2 or a text file")
+    one.add_argument("--sharing", help="train with shared keys and values, such as cla2")
+    one.add_argument("--steps", type=int)
+    one.add_argument("--batch-size", type=int)
+    one.add_argument("--learning-rate", type=float)
+    one.add_argument("--seed", type=int)
+    one.set_defaults(run=train)
+
+    one = commands.add_parser("variants", help="list the variants")
+    one.set_defaults(run=list_variants)
+
+    one = commands.add_parser("plot", help="draw the figures of a results file")
+    one.add_argument("results", type=Path, metavar="OUT.json", help="written by pytest benchmarks --benchmark-json")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.set_defaults(run=plot)
+
+    one = commands.add_parser("fetch", help="download models, the gpt2 encoding or WikiText-2 for later runs")
+    one.add_argument("names", nargs="+", metavar="NAME", help="gpt2-encoding, wikitext-2, or a model's name")
+    one.set_defaults(run=fetch)
+    return parser

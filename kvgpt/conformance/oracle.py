@@ -1,0 +1,81 @@
+"""The right answer: GPT-2 written again in float64, position by position, without a cache and without the model's code.
+
+It takes a state dict under the checkpoint's names, and the two things that change the function: which layer's keys and
+values a layer attends to, and what a lossy cache makes of them.
+"""
+
+from collections.abc import Callable, Mapping
+from math import pi, sqrt
+
+import torch
+from torch import Tensor
+
+RoundTrip = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]  # (slot, k, v), each (B, H, T, D)
+
+
+def logits(
+    state: Mapping[str, Tensor],
+    ids: Tensor,
+    n_head: int,
+    group: int = 1,
+    n_kv_head: int | None = None,
+    round_trip: RoundTrip | None = None,
+) -> Tensor:
+    """ids (B, T) -> logits (B, T, V) float64, the first of each ``group`` of layers owning keys and values."""
+    weights = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in state.items()}
+    n_layer = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("h."))
+    width = weights["wte.weight"].shape[1]
+    size = width // n_head
+    kv_width = size * (n_kv_head or n_head)
+    batch, length = ids.shape
+    x = weights["wte.weight"][ids] + weights["wpe.weight"][:length]
+    keys = values = torch.empty(0)
+    for layer in range(n_layer):
+        part = {name.removeprefix(f"h.{layer}."): one for name, one in weights.items() if name.startswith(f"h.{layer}.")}
+        a = _norm(x, part["ln_1.weight"], part["ln_1.bias"])
+        w, b = part["attn.c_attn.weight"], part["attn.c_attn.bias"]
+        query = _heads(torch.einsum("btc,oc->bto", a, w[:width]) + b[:width], size)
+        if layer % group == 0:
+            k_rows, v_rows = slice(width, width + kv_width), slice(width + kv_width, width + 2 * kv_width)
+            keys = _heads(torch.einsum("btc,oc->bto", a, w[k_rows]) + b[k_rows], size)
+            values = _heads(torch.einsum("btc,oc->bto", a, w[v_rows]) + b[v_rows], size)
+            if round_trip is not None:
+                keys, values = round_trip(layer // group, keys, values)
+        attended = torch.zeros(batch, length, width, dtype=torch.float64)
+        for head in range(n_head):
+            source = head * keys.shape[1] // n_head
+            for t in range(length):
+                score = torch.einsum("bd,bsd->bs", query[:, head, t], keys[:, source, : t + 1]) / sqrt(size)
+                weight = torch.exp(score - score.max(dim=1, keepdim=True).values)
+                weight = weight / weight.sum(dim=1, keepdim=True)
+                mixed = torch.einsum("bs,bsd->bd", weight, values[:, source, : t + 1])
+                attended[:, t, head * size : (head + 1) * size] = mixed
+        x = x + torch.einsum("btc,oc->bto", attended, part["attn.c_proj.weight"]) + part["attn.c_proj.bias"]
+        m = _norm(x, part["ln_2.weight"], part["ln_2.bias"])
+        m = torch.einsum("btc,oc->bto", m, part["mlp.c_fc.weight"]) + part["mlp.c_fc.bias"]
+        m = 0.5 * m * (1 + torch.tanh(sqrt(2 / pi) * (m + 0.044715 * m * m * m)))
+        x = x + torch.einsum("btc,oc->bto", m, part["mlp.c_proj.weight"]) + part["mlp.c_proj.bias"]
+    return torch.einsum("btc,vc->btv", _norm(x, weights["ln_f.weight"], weights["ln_f.bias"]), weights["wte.weight"])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q (B, H, T, D) over k, v (B, H_kv, S, D), in float64: query t sees the first S - T + t + 1 keys."""
+    q, k, v = q.double(), k.double(), v.double()
+    T, S = q.shape[2], k.shape[2]
+    out = torch.empty_like(q)
+    for head in range(q.shape[1]):
+        source = head * k.shape[1] // q.shape[1]
+        for t in range(T):
+            seen = S - T + t + 1
+            score = torch.einsum("bd,bsd->bs", q[:, head, t], k[:, source, :seen]) / sqrt(q.shape[3])
+            out[:, head, t] = torch.einsum("bs,bsd->bd", torch.softmax(score, dim=1), v[:, source, :seen])
+    return out
+
+
+def _heads(x: Tensor, size: int) -> Tensor:
+    return torch.stack(x.split(size, dim=2), dim=1)
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    centred = x - x.mean(dim=2, keepdim=True)
+    return centred / torch.sqrt((centred**2).mean(dim=2, keepdim=True) + 1e-5) * weight + bias
