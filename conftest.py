@@ -1,5 +1,6 @@
 """The options are a plug-in of the package, so that they work here, in benchmarks/ and wherever kvgpt is installed."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["kvgpt.options"]
@@ -10,3 +11,11 @@ settings.register_profile(
     "deep", deadline=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("kvgpt").addoption(
+        "--kvgpt-data",
+        metavar="DIR",
+        help="WikiText-2's raw test split (wikitext-2-raw-test.txt) and the gpt2 encoding (tiktoken-cache/), for tests",
+    )

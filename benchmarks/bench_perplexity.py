@@ -1,5 +1,6 @@
 """Perplexity: through the cache at once and one token a step, with the change against the reference variant paired
-token by token."""
+token by token.
+"""
 
 from math import exp, expm1
 
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 from kvgpt import perplexity, text
-from kvgpt.record import metric
 from kvgpt.recipes import REFERENCE
+from kvgpt.record import metric
 from kvgpt.statistics import normal_interval
 
 SCORE = {"teacher_forced": perplexity.teacher_forced, "autoregressive": perplexity.autoregressive}
@@ -41,7 +42,10 @@ def bench_perplexity(benchmark, engine_of, model, corpus, workload, write_record
     metrics = {
         "nll": metric("nll", nll, interval=bounds, stderr=stderr),
         "perplexity": metric(
-            "perplexity", exp(nll), interval=bounds and (exp(bounds[0]), exp(bounds[1])), stderr=stderr and exp(nll) * stderr
+            "perplexity",
+            exp(nll),
+            interval=bounds and (exp(bounds[0]), exp(bounds[1])),
+            stderr=stderr and exp(nll) * stderr,
         ),
         "nll_change": metric("nll_change", change, interval=changed, stderr=error),
         "perplexity_change": metric(

@@ -1,6 +1,6 @@
 """What every benchmark case is given: its place in the grid, an engine, a workload, and where its record goes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from kvgpt.measure import device
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
 from kvgpt.perplexity import Score
+from kvgpt.recipes import Variant
 
 AXES = {"batch_size": "batch_sizes", "new_tokens": "lengths"}  # argument of a case -> settings; the variant comes last
 MODES = ("teacher_forced", "autoregressive")
@@ -72,6 +73,8 @@ def _open(config: pytest.Config) -> GPT:
         try:
             if reason:
                 raise ValueError(reason)
+            for spec in chosen.caches:
+                registry.plug_in(spec)
             config.stash[MODEL] = registry.open_model(chosen.model, chosen.weights, chosen.dtype, chosen.device)
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
@@ -112,7 +115,7 @@ def corpus(settings: Settings) -> text.Corpus | None:
 
 
 @pytest.fixture(scope="session")
-def engine_of(model: GPT, settings: Settings) -> Iterator[Callable[..., Engine]]:
+def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Callable[..., Engine]:
     """``engine_of(variant, batch_size, max_length)``; a model is shared or aligned once for all cases."""
     prepared: dict[str, GPT] = {}
 
@@ -122,10 +125,12 @@ def engine_of(model: GPT, settings: Settings) -> Iterator[Callable[..., Engine]]
             shared = prepared.setdefault(variant, model.share(sharing) if sharing else model)
             return Engine(shared, cache_class, batch_size, max_length)
         if variant not in prepared:
-            prepared[variant] = Engine(model, variant, 1, 1).model
+            aligned = Variant.parse(variant).align is not None
+            ids = text.calibration(model.config, settings.weights, corpus) if aligned else None
+            prepared[variant] = Engine(model, variant, 1, 1, calibration=ids).model
         return Engine(prepared[variant], variant, batch_size, max_length)
 
-    yield make
+    return make
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""kvgpt: the test-and-measurement suite for KV caches. Names are loaded when they are first used: this imports no torch."""
+"""kvgpt: the test-and-measurement suite for KV caches. Importing it imports no torch: names load when first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

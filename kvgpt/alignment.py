@@ -75,7 +75,7 @@ def _fit_all(model: GPT, ids: Tensor, config: GPTConfig) -> dict[int, tuple[Tens
 
 
 def fit_queries(q: Tensor, k_follower: Tensor, k_owner: Tensor) -> tuple[Tensor, Tensor]:
-    """q (N, H, T, D), keys (N, H_kv, T, D) -> A (H, D, D), b (H, D)."""
+    """Q (N, H, T, D), keys (N, H_kv, T, D) -> A (H, D, D), b (H, D)."""
     H, D = q.size(1), q.size(3)
     groups = H // k_owner.size(1)
     own = k_follower - k_follower.mean(dim=2, keepdim=True)

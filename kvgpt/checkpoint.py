@@ -5,7 +5,6 @@ Pickle is refused: loading it runs code (CVE-2025-32434).
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +20,7 @@ from kvgpt import hub
 from kvgpt.config import PRESETS, GPTConfig
 
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
-BUFFERS = ("attn.bias", "attn.masked_bias")  # the causal masks that old checkpoints carry
+BUFFERS = (".attn.bias", ".attn.masked_bias")  # the causal masks that old checkpoints carry
 PREFIX = "transformer."
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -145,7 +144,7 @@ def write(directory: Path, config: GPTConfig, state: Mapping[str, Tensor], metad
         save_file(tensors, Path(scratch) / "model.safetensors", metadata={"format": "pt", **metadata})
         (Path(scratch) / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
         for name in ("model.safetensors", "config.json"):
-            os.replace(Path(scratch) / name, directory / name)
+            (Path(scratch) / name).replace(directory / name)
 
 
 def _tensors(directory: Path) -> Iterator[tuple[Path, str, Tensor]]:
@@ -163,7 +162,8 @@ def _files(directory: Path) -> list[Path]:
         pickles = sorted(path.name for pattern in PICKLES for path in directory.glob(pattern))
         if pickles:
             raise ValueError(
-                f"{directory}: {pickles[0]} is a pickle file, which can run code when it is loaded: save it as safetensors"
+                f"{directory}: {pickles[0]} is a pickle file, which can run code when it is loaded: "
+                "save it as safetensors"
             )
         raise ValueError(f"{directory}: no model.safetensors and no model.safetensors.index.json")
     shards = _read_json(index).get("weight_map")

@@ -16,9 +16,7 @@ from kvgpt.recipes import variants
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0, or 2 with one line on what was wrong, or 130 where it was interrupted."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser().parse_args(given)
-    parsed.command_line = shlex.join(["kvgpt", *given])
+    parsed = _parser().parse_args(arguments)
     try:
         parsed.run(parsed)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -63,14 +61,25 @@ def train(parsed: argparse.Namespace) -> None:
         raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
     config = GPTConfig.preset(parsed.preset, sharing=parsed.sharing)
     model, metadata = training.train(config, text.corpus(parsed.corpus), schedule)
-    model.save_pretrained(directory, {"command": parsed.command_line, **metadata})
+    model.save_pretrained(directory, {"command": _again(parsed), **metadata})
     print(f"wrote {directory}: held-out perplexity {metadata['held_out_perplexity']}")
+
+
+def _again(parsed: argparse.Namespace) -> str:
+    """The command that trains the same weights again, wherever they are written."""
+    words = ["kvgpt", "train", parsed.preset] + (["--corpus", parsed.corpus] if parsed.corpus != "embedded" else [])
+    for name in ("sharing", "steps", "batch_size", "learning_rate", "seed"):
+        if getattr(parsed, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
+    return shlex.join(words)
 
 
 def list_variants(parsed: argparse.Namespace) -> None:
     """Names, canonical names and what they keep."""
-    rows = [(name, variant.canonical, variant.storage, variant.sharing or "-", variant.align or "-", variant.attention)
-            for name, variant in variants().items()]
+    rows = [
+        (name, variant.canonical, variant.storage, variant.sharing or "-", variant.align or "-", variant.attention)
+        for name, variant in variants().items()
+    ]
     headings = ("name", "canonical", "storage", "sharing", "alignment", "attention")
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
@@ -92,7 +101,9 @@ def plot(parsed: argparse.Namespace) -> None:
     print(summary)
     for line in missing:
         print(f"not drawn: {line}")
-    print(f"wrote {len(written) + 1} files: {path} and {', '.join(sorted({one.stem for one in written}))} in {parsed.out}")
+    print(
+        f"wrote {len(written) + 1} files: {path} and {', '.join(sorted({one.stem for one in written}))} in {parsed.out}"
+    )
 
 
 def fetch(parsed: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ Sharing keys and values across layers: Brandon et al. 2024, arXiv 2405.12981.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -70,7 +70,8 @@ class GPTConfig:
         """A published size by name, with fields overridden."""
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}: known: {', '.join(PRESETS)}")
-        return replace(cls(**PRESETS[name]), **overrides)
+        fields: dict[str, Any] = {**PRESETS[name], **overrides}
+        return cls(**fields)
 
     @property
     def head_dim(self) -> int:

@@ -60,12 +60,12 @@ class Engine:
         return self.cache.shape.batch_size
 
     def prefill(self, ids: Tensor, every_position: bool = False) -> Tensor:
-        """ids (B, T) int64 -> logits (B, V) of the last position, or (B, T, V). Continues where the cache stands."""
+        """Ids (B, T) int64 -> logits (B, V) of the last position, or (B, T, V). Continues where the cache stands."""
         self._check_ids(ids)
         return self._step(ids, every_position)
 
     def decode(self, ids: Tensor) -> Tensor:
-        """ids (B, 1) int64 -> logits (B, V) of what comes next."""
+        """Ids (B, 1) int64 -> logits (B, V) of what comes next."""
         self._check_ids(ids)
         if ids.size(1) != 1:
             raise ValueError(f"decode takes one token a row, found {ids.size(1)}: use prefill")
@@ -81,7 +81,7 @@ class Engine:
         seed: int | Sequence[int] | None = None,
         eos: int | None = None,
     ) -> Tensor:
-        """ids (B, T) int64 -> (B, T + max_new_tokens): the prompt and what follows it, in a fresh cache.
+        """Ids (B, T) int64 -> (B, T + max_new_tokens): the prompt and what follows it, in a fresh cache.
 
         A row that has produced ``eos`` is padded with it. ``seed`` is one for all rows or one for each.
         """

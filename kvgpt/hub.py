@@ -1,4 +1,4 @@
-"""The network, used only where something on it was asked for by name, and refused within a second where it is out of reach."""
+"""The network: used only for what was asked for by name, and given up within a second where it is out of reach."""
 
 import socket
 import threading
@@ -46,9 +46,7 @@ def snapshot(name: str, patterns: Sequence[str]) -> Path:
 
     try:
         try:
-            return Path(
-                huggingface_hub.snapshot_download(name, allow_patterns=list(patterns), local_files_only=True)
-            )
+            return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
         except LocalEntryNotFoundError:
             require(
                 HUGGING_FACE,

@@ -87,7 +87,8 @@ class GPT(nn.Module):
     @torch.no_grad()
     def _draw(self, generator: torch.Generator) -> None:
         """GPT-2's initial weights, scaled with the width as 1/sqrt(C); the residual projections shrink with the depth
-        that adds them up."""
+        that adds them up.
+        """
         std = INITIAL_STD * (INITIAL_WIDTH / self.config.n_embd) ** 0.5
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
@@ -101,7 +102,7 @@ class GPT(nn.Module):
     def forward(
         self, ids: Tensor, cache: KVCache | None = None, positions: Tensor | None = None, last_only: bool = False
     ) -> Tensor:
-        """ids (B, T) int64 -> logits (B, T, V), or (B, 1, V) of the last position.
+        """Ids (B, T) int64 -> logits (B, T, V), or (B, 1, V) of the last position.
 
         Without a cache the whole sequence is computed at once, with the same sharing. ``positions`` (T,) int64 default
         to the T that follow what the cache has seen.
@@ -175,4 +176,3 @@ class GPT(nn.Module):
     def __repr__(self) -> str:
         c = self.config
         return f"GPT({c.n_layer} layers, {c.n_head} heads of {c.head_dim}, {self.weights}, {self.wte.weight.dtype})"
-

@@ -47,7 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kvgpt", "KV caches under test and under measurement")
     add = group.addoption
     add("--kvgpt-variants", metavar="LIST", help=f"variants, such as v0,v1,int8+cla2 (default: {','.join(ALIASES)})")
-    add("--kvgpt-cache", metavar="SPEC", action="append", help="a cache of your own, pkg.module:Class[+cla2]; repeatable")
+    add(
+        "--kvgpt-cache",
+        metavar="SPEC",
+        action="append",
+        help="a cache of your own, pkg.module:Class[+cla2]; repeatable",
+    )
     add("--kvgpt-model", metavar="MODEL", help=f"{', '.join(PRESETS)}, or a checkpoint's directory")
     add("--kvgpt-weights", metavar="KIND", help="shipped, pretrained or random[:SEED] (default: what the model has)")
     add("--kvgpt-device", metavar="DEVICE", help="cpu (default) or cuda")
@@ -55,7 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kvgpt-lengths", metavar="LIST", help="new tokens after a prompt of one, such as 32,64")
     add("--kvgpt-batch-sizes", metavar="LIST", help="such as 1,8,64")
     add("--kvgpt-corpus", metavar="CORPUS", help="embedded, wikitext-2 or a text file (default: embedded)")
-    add("--kvgpt-max-tokens", metavar="N", help="tokens of text to score (default: all, and the grid's autoregressively)")
+    add(
+        "--kvgpt-max-tokens",
+        metavar="N",
+        help="tokens of text to score (default: all, and the grid's autoregressively)",
+    )
     add("--kvgpt-grid", metavar="GRID", help=f"{', '.join(GRIDS)} or a TOML file (default: quick)")
     add("--kvgpt-warmup", metavar="N", help="rounds before those that count")
     add("--kvgpt-rounds", metavar="N", help="rounds that count")
@@ -75,22 +84,23 @@ def settings(config: pytest.Config) -> Settings:
     def given(name: str) -> Any:
         return config.getoption(f"--kvgpt-{name}")
 
-    chosen = read_grid(given("grid") or "quick")
+    grid, asked = read_grid(given("grid") or "quick"), dict[str, Any]()
     for name in ("model", "weights", "device", "dtype", "corpus"):
         if given(name) is not None:
-            chosen = replace(chosen, **{name: given(name)})
+            asked[name] = given(name)
     for name in ("lengths", "batch-sizes"):
         if given(name) is not None:
-            numbers = tuple(_whole(f"--kvgpt-{name}", part) for part in given(name).split(","))
-            chosen = replace(chosen, **{name.replace("-", "_"): numbers})
+            numbers = [_whole(f"--kvgpt-{name}", part) for part in given(name).split(",")]
+            asked[name.replace("-", "_")] = tuple(numbers)
     for name, least in (("warmup", 0), ("rounds", 1), ("max-tokens", 2)):
         if given(name) is not None:
-            chosen = replace(chosen, **{name.replace("-", "_"): _whole(f"--kvgpt-{name}", given(name), least)})
+            asked[name.replace("-", "_")] = _whole(f"--kvgpt-{name}", given(name), least)
     if given("variants") is not None:
-        chosen = replace(chosen, variants=tuple(given("variants").split(",")))
+        asked["variants"] = tuple(given("variants").split(","))
     elif given("cache"):
-        chosen = replace(chosen, variants=())
-    return _checked(replace(chosen, caches=tuple(given("cache") or ())))
+        asked["variants"] = ()
+    chosen = _checked(replace(grid, caches=tuple(given("cache") or ()), **asked))
+    return replace(chosen, weights=_weights(chosen))
 
 
 def read_grid(name: str) -> Settings:
@@ -106,17 +116,20 @@ def read_grid(name: str) -> Settings:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"grid {name}: not TOML: {error}") from error
-    known = {field.name: type(field.default) for field in fields(Settings) if field.name not in ("caches", "max_tokens")}
+    known = {
+        field.name: type(field.default) for field in fields(Settings) if field.name not in ("caches", "max_tokens")
+    }
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"grid {name}: unknown key {key!r}: known: {', '.join(known)}")
         if not isinstance(value, list if known[key] is tuple else known[key]):
             raise ValueError(f"grid {name}: {key}={value!r}: expected {known[key].__name__}")
-    return _checked(Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}))
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return _checked(Settings(**values))
 
 
 def _checked(chosen: Settings) -> Settings:
-    """``chosen`` with every name known and the kind of weights settled."""
+    """``chosen`` with every name known, and each variant under the name that it prints."""
     names = tuple(Variant.parse(name).name for name in chosen.variants)
     for what, value, known in (("device", chosen.device, DEVICES), ("dtype", chosen.dtype, DTYPES)):
         if value not in known:
@@ -128,7 +141,7 @@ def _checked(chosen: Settings) -> Settings:
             raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")
     if chosen.corpus not in ("", "embedded", "wikitext-2") and not Path(chosen.corpus).is_file():
         raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")
-    return replace(chosen, variants=tuple(dict.fromkeys(names)), weights=_weights(chosen))
+    return replace(chosen, variants=tuple(dict.fromkeys(names)))
 
 
 def _weights(chosen: Settings) -> str:
@@ -138,7 +151,9 @@ def _weights(chosen: Settings) -> str:
     if kind == "random":
         return f"random:{_whole('--kvgpt-weights', seed, least=0) if colon else 0}"
     if kind != usual or colon:
-        raise ValueError(f"model {chosen.model!r} has no weights {chosen.weights!r}: known: {usual}, random, random:SEED")
+        raise ValueError(
+            f"model {chosen.model!r} has no weights {chosen.weights!r}: known: {usual}, random, random:SEED"
+        )
     return usual
 
 
@@ -150,5 +165,3 @@ def _whole(what: str, value: str, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"{what} {value!r}: expected whole numbers of at least {least}")
     return number
-
-

@@ -60,7 +60,9 @@ class Windows:
     def cut(cls, ids: Tensor, window: int, stride: int, max_tokens: int | None = None) -> "Windows":
         """Windows over the first ``max_tokens`` of ids (S,); the last may be short and is padded, unscored."""
         if window < 2 or not 1 <= stride <= window:
-            raise ValueError(f"window={window}, stride={stride}: a window has 2 tokens or more, a stride 1 to a window's")
+            raise ValueError(
+                f"window={window}, stride={stride}: a window has 2 tokens or more, a stride 1 to a window's"
+            )
         ids = ids[:max_tokens]
         if len(ids) < window:
             raise ValueError(f"a text of {len(ids)} tokens is shorter than one context of {window}")
@@ -75,7 +77,7 @@ class Windows:
         return int(self.scored.sum())
 
 
-# A stretch of a batch of windows: where it starts, its logits (B, n, V), and whether the cache served it token by token.
+# A stretch of a batch of windows: where it starts, its logits (B, n, V), whether the cache served it token by token.
 Stretch = tuple[int, Tensor, bool]
 
 

@@ -179,7 +179,9 @@ def read(path: Path) -> Results:
             raise ValueError(f"{path}: benchmark {number}: {error}") from error
         validity = made["validity"]
         identity = (str(benchmark.get("fullname", number)), made["family"], made["variant"], made["canonical"])
-        cases.append(Case(*identity, made["workload"], made["metrics"], validity["ok"], tuple(map(str, validity["notes"]))))
+        cases.append(
+            Case(*identity, made["workload"], made["metrics"], validity["ok"], tuple(map(str, validity["notes"])))
+        )
     if not cases:
         raise ValueError(f"{path}: {len(benchmarks)} benchmarks, none with a record of kvgpt's")
     own = machine.get("kvgpt")

@@ -17,7 +17,8 @@ from kvgpt.recipes import STORAGES, Variant
 @dataclass(frozen=True)
 class Recipe:
     """A cache to build under the name it has in a record. ``variant`` is None for a class of the user's own, which
-    runs on a model of any sharing."""
+    runs on a model of any sharing.
+    """
 
     name: str
     cache_class: type[KVCache]
@@ -42,8 +43,8 @@ class Recipe:
                 f"variant {self.name!r} has sharing {self.variant.sharing!r} and alignment {self.variant.align!r}, "
                 f"the model was made with sharing {has[0]!r} and alignment {has[1]!r}: the two must agree"
             )
-        assert self.variant.sharing is not None  # an alignment alone is no Variant
-        return align(model, self.variant.sharing) if self.variant.align else model.share(self.variant.sharing)
+        shares = self.variant.sharing
+        return align(model, shares) if self.variant.align and shares else model.share(shares)
 
 
 def resolve(variant: str | Variant | type[KVCache]) -> Recipe:

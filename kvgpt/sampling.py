@@ -28,7 +28,8 @@ def uniforms(seed: int | Sequence[int] | None, rows: int, n: int) -> Tensor:
 @dataclass(frozen=True)
 class Sampler:
     """``temperature`` 0 is greedy; ``top_k`` keeps exactly k tokens, ties by index; ``top_p`` then keeps the smallest
-    set of most likely tokens whose mass reaches p, the one that crosses included."""
+    set of most likely tokens whose mass reaches p, the one that crosses included.
+    """
 
     temperature: float = 0.0
     top_k: int | None = None
@@ -43,7 +44,7 @@ class Sampler:
             raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
 
     def pick(self, logits: Tensor, u: Tensor) -> Tensor:
-        """logits (B, V), u (B,) in [0, 1) -> tokens (B, 1)."""
+        """Logits (B, V), u (B,) in [0, 1) -> tokens (B, 1)."""
         if self.temperature == 0.0:
             return logits.argmax(dim=-1, keepdim=True)
         cumulative = self.probabilities(logits).cumsum(dim=-1)  # (B, V)
@@ -51,7 +52,7 @@ class Sampler:
         return torch.searchsorted(cumulative, target, right=True)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """logits (B, V) -> the distribution drawn from, (B, V) float64."""
+        """Logits (B, V) -> the distribution drawn from, (B, V) float64."""
         logits = logits.double()
         if self.temperature == 0.0:
             return torch.zeros_like(logits).scatter_(1, logits.argmax(dim=-1, keepdim=True), 1.0)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from math import comb
-from statistics import median as median
+from statistics import median
+
+__all__ = ["CONFIDENCE", "NORMAL_QUANTILE", "median", "median_interval", "normal_interval"]
 
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.959964  # two-sided, at CONFIDENCE

@@ -73,7 +73,9 @@ class GPT2:
         try:
             self._encoding = tiktoken.get_encoding("gpt2")
         except (OSError, ValueError) as error:
-            raise ValueError(f"the gpt2 encoding in {folder} cannot be read: {error}; remove it and fetch it again") from error
+            raise ValueError(
+                f"the gpt2 encoding in {folder} cannot be read: {error}; remove it and fetch it again"
+            ) from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -109,10 +111,10 @@ class Corpus:
     def ids(self, part: str, encoding: Tokenizer) -> Tensor:
         """Token ids (N,) int64 of ``train`` or ``held_out``, documents told apart by the end-of-text token."""
         documents: tuple[str, ...] = getattr(self, part)
-        pieces = [np.array([], dtype=np.uint16)]
-        for document in documents:
-            pieces += [encoded(document, encoding), np.array([encoding.eot], dtype=np.uint16)]
-        return torch.from_numpy(np.concatenate(pieces[:-1]).astype(np.int64))
+        end = np.array([encoding.eot], dtype=np.uint16)
+        pieces = [piece for document in documents for piece in (end, encoded(document, encoding))]
+        ids = np.concatenate([np.array([], dtype=np.uint16), *pieces[1:]])
+        return torch.from_numpy(ids.astype(np.int64))
 
 
 def corpus(name: str) -> Corpus:
@@ -162,9 +164,7 @@ def wikitext_2() -> Corpus:
         )
     import datasets  # heavy, and needed for this corpus only
 
-    train, test = (
-        datasets.load_dataset(repository, folder, split=split)["text"] for split in ("train", "test")
-    )
+    train, test = (datasets.load_dataset(repository, folder, split=split)["text"] for split in ("train", "test"))
     return Corpus("wikitext-2", (_join(train),), (_join(test),), _sha256(_join(test).encode()))
 
 
@@ -205,12 +205,14 @@ def tiktoken_folder() -> Path:
     return Path(tempfile.gettempdir()) / "data-gym-cache"
 
 
-def calibration(config: GPTConfig, weights: str) -> Tensor:
-    """Ids (8, block_size) to fit an alignment on: training text, or seeded random ids for random weights."""
+def calibration(config: GPTConfig, weights: str, corpus: Corpus | None = None) -> Tensor:
+    """Ids (8, block_size) to fit an alignment on: the corpus's training part, or the embedded corpus's where it has
+    none; seeded random ids for random weights.
+    """
     shape = CALIBRATION_CONTEXTS, config.block_size
     if weights.startswith("random"):
         return torch.randint(config.vocab_size, shape, generator=torch.Generator().manual_seed(0))
-    ids = embedded().ids("train", tokenizer(config.vocab_size))
+    ids = (corpus if corpus and corpus.train else embedded()).ids("train", tokenizer(config.vocab_size))
     starts = torch.linspace(0, len(ids) - config.block_size, CALIBRATION_CONTEXTS).long()  # spread over all of it
     return torch.stack([ids[start : start + config.block_size] for start in starts.tolist()])
 
@@ -235,7 +237,7 @@ def _keep(path: Path, ids: np.ndarray) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             np.save(file, ids, allow_pickle=False)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError:
         return
 

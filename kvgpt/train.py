@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -55,12 +54,14 @@ def train(
     ids = corpus.ids("train", encoding)  # (N,)
     width = config.block_size + 1
     if len(ids) < width:
-        raise ValueError(f"{corpus.name}: {len(ids)} training tokens are fewer than one context and its target, {width}")
+        raise ValueError(
+            f"{corpus.name}: {len(ids)} training tokens are fewer than one context and its target, {width}"
+        )
     held_out = perplexity.Windows.cut(corpus.ids("held_out", encoding), config.block_size, config.block_size)
     model = GPT(config, seed=schedule.seed)
     optimizer = torch.optim.AdamW(_groups(model, schedule), lr=schedule.learning_rate, betas=schedule.betas, fused=True)
     generator = torch.Generator().manual_seed(schedule.seed)
-    begun, score = time.monotonic(), None
+    begun = time.monotonic()
     for step in range(schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
@@ -79,7 +80,6 @@ def train(
                 f"step {step + 1}/{schedule.steps}  loss {loss.item():.4f}  held-out loss {score.mean:.4f}  "
                 f"perplexity {score.perplexity:.4f}  {time.monotonic() - begun:.0f} s"
             )
-    assert score is not None  # the last step evaluates
     return model, {
         "seed": str(schedule.seed),
         "steps": str(schedule.steps),
@@ -90,11 +90,6 @@ def train(
         "held_out_perplexity": f"{score.perplexity:.6f}",
         "held_out_window": str(config.block_size),
     }
-
-
-def write(model: GPT, metadata: dict[str, str], command: str, directory: Path) -> None:
-    """Write the checkpoint, with ``command`` beside what training says of it."""
-    model.save_pretrained(directory, {"command": command, **metadata})
 
 
 def _plain(config: GPTConfig) -> str:

@@ -1,5 +1,7 @@
 """Tests compute on tiny tensors: one thread is fastest, and leaves the other cores to other workers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,3 +12,17 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(scope="session")
+def data_folder(pytestconfig):
+    """Texts that the project does not carry."""
+    folder = pytestconfig.getoption("--kvgpt-data")
+    if folder is None:
+        pytest.skip("needs WikiText-2 and the gpt2 encoding: name their folder with --kvgpt-data DIR")
+    return Path(folder)

@@ -1,4 +1,4 @@
-"""KVCache: what a cache promises to the model and to the engine. A cache of one's own needs ``append``, ``read`` and ``nbytes``.
+"""KVCache: what a cache promises. A cache of one's own needs ``append``, ``read`` and ``nbytes``.
 
 A step: the model calls ``attend`` once a layer, then the engine calls ``advance`` with the step's number of tokens.
 """
@@ -52,6 +52,7 @@ class KVCache(ABC):
     length: int
     position: Tensor
     attention: Attention
+    _filled: list[int]
 
     def __new__(cls, shape: KVShape, *args: object, **kwargs: object) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() still keeps count.
@@ -63,7 +64,7 @@ class KVCache(ABC):
         self._filled = [0] * shape.n_layer
         return self
 
-    def __init__(self, shape: KVShape) -> None:
+    def __init__(self, shape: KVShape) -> None:  # noqa: B027 - a cache may need no room of its own
         """Room for ``shape.max_length`` tokens; see :class:`KVShape`."""
 
     @abstractmethod
@@ -98,10 +99,9 @@ class KVCache(ABC):
 
     def advance(self, n: int) -> None:
         """End a step of ``n`` tokens: the step's last operation on the device moves ``position``."""
-        short = [layer for layer, filled in enumerate(self._filled) if filled not in (self.length, self.length + n)]
-        if n < 1 or short:
-            held = [filled - self.length for filled in self._filled]
-            raise ValueError(f"advance({n}): the layers appended {held} tokens in this step")
+        appended = [filled - self.length for filled in self._filled]
+        if n < 1 or (any(appended) and set(appended) != {n}):  # all 0: the cache keeps count of its own
+            raise ValueError(f"advance({n}): the layers appended {appended} tokens in this step")
         self.length += n
         self._filled = [self.length] * self.shape.n_layer
         self.position.add_(n)
@@ -115,7 +115,8 @@ class KVCache(ABC):
             raise ValueError("k and v come together: one of them is None")
         if q.dim() != 4 or q.size(0) != shape.batch_size or q.size(3) != shape.head_dim or q.size(1) % shape.n_head:
             raise ValueError(
-                f"q has shape {tuple(q.shape)}: expected ({shape.batch_size}, a multiple of {shape.n_head}, T, {shape.head_dim})"
+                f"q has shape {tuple(q.shape)}: "
+                f"expected ({shape.batch_size}, a multiple of {shape.n_head}, T, {shape.head_dim})"
             )
         tokens = self._filled[layer] - self.length
         if k is None or v is None:
@@ -124,7 +125,8 @@ class KVCache(ABC):
             return
         if tokens:
             raise ValueError(
-                f"layer {layer} already appended {tokens} tokens: the step before was not ended by advance(); reset() or crop() first"
+                f"layer {layer} already appended {tokens} tokens: the step before was not ended by advance(); "
+                "reset() or crop() first"
             )
         expected = (shape.batch_size, shape.n_head, q.size(2), shape.head_dim)
         for name, tensor in (("k", k), ("v", v)):
@@ -132,7 +134,8 @@ class KVCache(ABC):
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {expected}")
             if tensor.dtype != shape.dtype or tensor.device != self.position.device:
                 raise ValueError(
-                    f"{name} is {tensor.dtype} on {tensor.device}: this cache holds {shape.dtype} on {self.position.device}"
+                    f"{name} is {tensor.dtype} on {tensor.device}: "
+                    f"this cache holds {shape.dtype} on {self.position.device}"
                 )
         if self.length + q.size(2) > shape.max_length:
             raise ValueError(
@@ -189,5 +192,3 @@ class KVCache(ABC):
     def _offered(self, operation: str) -> None:
         if getattr(type(self), operation) is getattr(KVCache, operation):
             raise Unsupported(f"{type(self).__name__} does not support {operation}()")
-
-

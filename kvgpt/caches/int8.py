@@ -24,7 +24,7 @@ TILE = 256  # tokens attended at a time: their float copy stays in a core's own 
 
 
 def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x (..., D) of any float dtype -> codes (..., D) int8, scale (...) fp16."""
+    """X (..., D) of any float dtype -> codes (..., D) int8, scale (...) fp16."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     largest = torch.linalg.vector_norm(x, ord=torch.inf, dim=-1)  # (...)
     nan_unless_finite = largest - largest
@@ -34,7 +34,7 @@ def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantise(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """codes (..., D) int8, scale (...) fp16 -> (..., D) of ``dtype``; the product is exact in float32."""
+    """Codes (..., D) int8, scale (...) fp16 -> (..., D) of ``dtype``; the product is exact in float32."""
     wide = torch.promote_types(dtype, torch.float32)
     return (codes.to(wide) * scale.to(wide).unsqueeze(-1)).to(dtype)
 

@@ -1,5 +1,6 @@
 """NoCache: keeps nothing between steps, so every step recomputes the whole history (variant v0)."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from torch import Tensor
@@ -21,7 +22,9 @@ class NoCache(KVCache):
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> None:
         if self.length:
-            raise ValueError(f"NoCache kept none of the {self.length} tokens before this step: reset() and feed them again")
+            raise ValueError(
+                f"NoCache kept none of the {self.length} tokens before this step: reset() and feed them again"
+            )
         self.claim(layer, k.size(2))
         self._step = k, v  # read before the caller can touch them again: the step's next call, or never
 
@@ -46,7 +49,7 @@ class NoCache(KVCache):
         super().crop(length)
         self._step = None
 
-    def select(self, rows: Tensor | list[int]) -> None:
+    def select(self, rows: Tensor | Sequence[int]) -> None:
         super().select(rows)
 
     def fork(self) -> Self:

@@ -21,7 +21,7 @@ def logits(
     n_kv_head: int | None = None,
     round_trip: RoundTrip | None = None,
 ) -> Tensor:
-    """ids (B, T) -> logits (B, T, V) float64, the first of each ``group`` of layers owning keys and values."""
+    """Ids (B, T) -> logits (B, T, V) float64, the first of each ``group`` of layers owning keys and values."""
     weights = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in state.items()}
     n_layer = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("h."))
     width = weights["wte.weight"].shape[1]
@@ -31,7 +31,9 @@ def logits(
     x = weights["wte.weight"][ids] + weights["wpe.weight"][:length]
     keys = values = torch.empty(0)
     for layer in range(n_layer):
-        part = {name.removeprefix(f"h.{layer}."): one for name, one in weights.items() if name.startswith(f"h.{layer}.")}
+        part = {
+            name.removeprefix(f"h.{layer}."): one for name, one in weights.items() if name.startswith(f"h.{layer}.")
+        }
         a = _norm(x, part["ln_1.weight"], part["ln_1.bias"])
         w, b = part["attn.c_attn.weight"], part["attn.c_attn.bias"]
         query = _heads(torch.einsum("btc,oc->bto", a, w[:width]) + b[:width], size)
@@ -59,7 +61,7 @@ def logits(
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q (B, H, T, D) over k, v (B, H_kv, S, D), in float64: query t sees the first S - T + t + 1 keys."""
+    """Q (B, H, T, D) over k, v (B, H_kv, S, D), in float64: query t sees the first S - T + t + 1 keys."""
     q, k, v = q.double(), k.double(), v.double()
     T, S = q.shape[2], k.shape[2]
     out = torch.empty_like(q)

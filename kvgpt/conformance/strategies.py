@@ -1,5 +1,7 @@
 """What is drawn: configs, models whose logits vary, prompts, and every way of cutting them. Nowhere else."""
 
+import itertools
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -37,7 +39,8 @@ def plain_configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
 
 def wide_configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
     """As :func:`configs`, at least 16 wide: a layer norm over a few numbers magnifies one rounding without bound, and
-    then no dtype's error is typical of it."""
+    then no dtype's error is typical of it.
+    """
     return configs(max_layers).filter(lambda config: config.n_embd >= 16)
 
 
@@ -51,7 +54,7 @@ def cuts(draw: st.DrawFn, length: int) -> list[int]:
     """Sizes of the chunks that a prompt of ``length`` tokens is fed in, one token at a time among them."""
     edges = draw(st.sets(st.integers(1, max(1, length - 1)), max_size=length))
     marks = [0, *sorted(edge for edge in edges if edge < length), length]
-    return [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(marks)]
 
 
 def model(config: GPTConfig, seed: int, dtype: torch.dtype = torch.float64) -> GPT:
@@ -60,7 +63,7 @@ def model(config: GPTConfig, seed: int, dtype: torch.dtype = torch.float64) -> G
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in made.named_parameters():
         drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        if name.endswith("ln_1.weight") or name.endswith("ln_2.weight") or name == "ln_f.weight":
+        if name.endswith(("ln_1.weight", "ln_2.weight")) or name == "ln_f.weight":
             drawn = 1 + 0.2 * drawn
         elif parameter.dim() == 1:
             drawn = 0.2 * drawn
@@ -82,7 +85,9 @@ def awkward_rows(draw: st.DrawFn) -> Tensor:
     rows = []
     for _ in range(draw(st.integers(1, 4))):
         row = torch.randn(size, generator=torch.Generator().manual_seed(draw(seeds)), dtype=torch.float64)
-        kind = draw(st.sampled_from(["plain", "zero", "negative zero", "constant", "outlier", "offset", "far", "small"]))
+        kind = draw(
+            st.sampled_from(["plain", "zero", "negative zero", "constant", "outlier", "offset", "far", "small"])
+        )
         match kind:
             case "zero":
                 row = torch.zeros(size, dtype=torch.float64)

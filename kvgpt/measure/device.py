@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
@@ -17,7 +18,12 @@ def describe(device: str) -> dict[str, str | int]:
         facts |= {"kind": "cuda", "name": properties.name, "cuda": str(torch.version.cuda)}
         facts |= {"memory": properties.total_memory, "multiprocessors": properties.multi_processor_count}
         return facts | _driver()
-    return facts | {"kind": "cpu", "name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count() or 1}
+    return facts | {
+        "kind": "cpu",
+        "name": _processor(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count() or 1,
+    }
 
 
 def clock(device: str) -> Callable[[], float]:
@@ -54,7 +60,7 @@ def _driver() -> dict[str, str | int]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     except OSError:
         names = []

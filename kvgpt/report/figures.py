@@ -44,7 +44,14 @@ def perplexity(results: Results) -> tuple[str, Figure]:
             value = _value(case, "perplexity")
             panel.bar(place, value, color=looks[case.variant].colour, width=0.7)
             _whisker(panel, place, case, "perplexity", 1.0)
-            panel.annotate(f"{value:.2f}", (place, _top(case, "perplexity")), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+            panel.annotate(
+                f"{value:.2f}",
+                (place, _top(case, "perplexity")),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
         values = [_value(case, "perplexity") for case in cases]
         if max(values) > 20 * min(values):
             panel.set_yscale("log")
@@ -75,7 +82,9 @@ def perplexity_change(results: Results) -> tuple[str, Figure]:
             value = 100 * _value(case, "perplexity_change")
             panel.plot(place, value, looks[case.variant].marker, color=looks[case.variant].colour, markersize=7)
             _whisker(panel, place, case, "perplexity_change", 100.0)
-            panel.annotate(f"{value:+.2g}%", (place, value), (9, 0), textcoords="offset points", va="center", fontsize=8)
+            panel.annotate(
+                f"{value:+.2g}%", (place, value), (9, 0), textcoords="offset points", va="center", fontsize=8
+            )
         panel.set_xlim(-0.5, len(shown) - 0.2)
         panel.set_ylim(-0.1, bands[-1][1])
         panel.set_xticks(range(len(shown)), [case.variant for case in shown])
@@ -88,7 +97,8 @@ def perplexity_change(results: Results) -> tuple[str, Figure]:
 
 def tradeoff(results: Results) -> tuple[str, Figure]:
     """Total latency against peak memory at the largest T that both were measured at; the frontier joins what no other
-    variant beats in both."""
+    variant beats in both.
+    """
     latency, peak = results.of("latency", "total_latency"), results.of("memory", "peak_memory")
     length = latest_length(latency, peak)
     if length is None:
@@ -98,7 +108,8 @@ def tradeoff(results: Results) -> tuple[str, Figure]:
     bytes_of = {case.variant: case for case in pick(peak, new_tokens=length, batch_size=batch)}
     names = [name for name in times if name in bytes_of]
     points = {
-        name: (_value(bytes_of[name], "peak_memory") / MEGA, _value(times[name], "total_latency") / MILLI) for name in names
+        name: (_value(bytes_of[name], "peak_memory") / MEGA, _value(times[name], "total_latency") / MILLI)
+        for name in names
     }
     drawn, (panel,) = style.figure(width=5.4, height=3.8)
     looks = styles(names)
@@ -161,11 +172,25 @@ def _against_length(results: Results, family: str, metrics: list[tuple[str, floa
 
 def _curve(panel: Axes, cases: list[Case], metric: str, unit: float, name: str, look: Style) -> None:
     x = [case.workload["new_tokens"] for case in cases]
-    panel.plot(x, [_value(case, metric) / unit for case in cases], marker=look.marker, linestyle=look.line, color=look.colour, label=name)
+    panel.plot(
+        x,
+        [_value(case, metric) / unit for case in cases],
+        marker=look.marker,
+        linestyle=look.line,
+        color=look.colour,
+        label=name,
+    )
     bounds = [case.interval(metric) for case in cases]
     known = [bound for bound in bounds if bound is not None]
     if len(known) == len(cases):
-        panel.fill_between(x, [low / unit for low, _ in known], [high / unit for _, high in known], color=look.colour, alpha=0.15, linewidth=0)
+        panel.fill_between(
+            x,
+            [low / unit for low, _ in known],
+            [high / unit for _, high in known],
+            color=look.colour,
+            alpha=0.15,
+            linewidth=0,
+        )
 
 
 def _modes(results: Results, metric: str) -> dict[str, list[Case]]:
@@ -187,9 +212,7 @@ def _top(case: Case, metric: str) -> float:
 
 
 def _value(case: Case, metric: str) -> float:
-    value = case.value(metric)
-    assert value is not None  # cases were chosen by having it
-    return value
+    return float(case.metrics[metric]["value"])
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:

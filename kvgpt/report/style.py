@@ -1,17 +1,17 @@
 """The look of every figure, and how it is written: the same bytes from the same data."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 SUFFIXES = ("png", "pdf")
-RC = {
+RC: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 150,
     "font.size": 9,
@@ -61,6 +61,6 @@ def save(drawn: Figure, directory: Path, name: str) -> list[Path]:
         unchanging = {"Software": None} if suffix == "png" else {"CreationDate": None}
         with tempfile.NamedTemporaryFile(dir=directory, suffix=f".{suffix}", delete=False) as file:
             drawn.savefig(file, format=suffix, metadata=unchanging)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
         written.append(path)
     return written

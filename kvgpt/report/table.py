@@ -5,7 +5,7 @@ from kvgpt.record import Case, Results
 from kvgpt.report.select import axis, latest_length, pick, scored
 
 HEADINGS = ("variant", "cache", "ms/token", f"time/{REFERENCE}", "cache MB", f"bytes/{REFERENCE}", "peak MB")
-UNKNOWN = "–"
+UNKNOWN = "-"
 
 
 def summary(results: Results) -> str:
@@ -76,7 +76,13 @@ def _markdown(headings: list[str], rows: list[list[str]]) -> str:
 
     def line(cells: list[str]) -> str:
         first, *others = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        return "| " + " | ".join([first, *(other.strip().rjust(width) for other, width in zip(others, widths[1:], strict=True))]) + " |"
+        return (
+            "| "
+            + " | ".join(
+                [first, *(other.strip().rjust(width) for other, width in zip(others, widths[1:], strict=True))]
+            )
+            + " |"
+        )
 
     rule = "|" + "|".join("-" * (width + 1) + (":" if place else "-") for place, width in enumerate(widths)) + "|"
     return "\n".join([line(headings), rule, *map(line, rows)]) + "\n"
