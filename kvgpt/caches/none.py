@@ -19,6 +19,7 @@ class NoCache(KVCache):
 
     def __init__(self, shape: KVShape) -> None:
         self._step: tuple[Tensor, Tensor] | None = None
+        self._layer = 0
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> None:
         if self.length:
@@ -26,11 +27,14 @@ class NoCache(KVCache):
                 f"NoCache kept none of the {self.length} tokens before this step: reset() and feed them again"
             )
         self.claim(layer, k.size(2))
-        self._step = k, v  # read before the caller can touch them again: the step's next call, or never
+        self._layer, self._step = (
+            layer,
+            (k, v),
+        )  # read before the caller can touch them again: the step's next call, or never
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
-        if self._step is None:
-            raise ValueError("NoCache holds vectors only within a step")
+        if self._step is None or layer != self._layer:
+            raise ValueError(f"NoCache holds the vectors of one layer at a time, and not now those of layer {layer}")
         return self._step
 
     @property

@@ -127,7 +127,10 @@ def test_a_follower_that_reads_the_wrong_owner_is_seen():
     model = strategies.model(CONFIG, 0)
     shared = model.share("cla2")
     list(shared.blocks())[3].attn.slot = 0
-    assert not tolerances.exact(shared(IDS), oracle.logits(model.state_dict(), IDS, 2, group=2))
+    out, _ = logits(shared, "dense+cla2")
+    assert not tolerances.exact(out, oracle.logits(model.state_dict(), IDS, 2, group=2))
+    with pytest.raises(ValueError, match="not now those of layer 0"):
+        shared(IDS)
 
 
 def test_attention_in_a_lower_precision_than_its_dtype_fails_the_error_ratio():
