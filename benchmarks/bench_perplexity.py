@@ -4,25 +4,22 @@ token by token.
 
 from math import exp, expm1
 
-import pytest
-import torch
-
-from kvgpt import perplexity, text
+from kvgpt import perplexity
 from kvgpt.recipes import REFERENCE
 from kvgpt.record import metric
 from kvgpt.statistics import normal_interval
 
 SCORE = {"teacher_forced": perplexity.teacher_forced, "autoregressive": perplexity.autoregressive}
 ROWS = {"teacher_forced": 16, "autoregressive": 64}  # windows scored side by side
-RANDOM_TOKENS = 4096
 LOGITS_BYTES = 2**30  # of one batch: large vocabularies are scored with fewer rows
 
 
-def bench_perplexity(benchmark, engine_of, model, corpus, workload, write_record, settings, scores, mode, variant):
+def bench_perplexity(
+    benchmark, engine_of, model, corpus, held_out, workload, write_record, settings, scores, mode, variant
+):
     window, vocab_size = model.config.block_size, model.config.vocab_size
-    ids = held_out(corpus, vocab_size)
     limit = settings.max_tokens or (settings.autoregressive_tokens if mode == "autoregressive" else None)
-    windows = cut(ids, window, limit)
+    windows = perplexity.Windows.cut(held_out, window, window, limit)
     positions = window if mode == "teacher_forced" else 1
     rows = max(1, min(ROWS[mode], len(windows.ids), LOGITS_BYTES // (4 * positions * vocab_size)))
     benchmark.group = f"perplexity {mode}"
@@ -66,17 +63,3 @@ def bench_perplexity(benchmark, engine_of, model, corpus, workload, write_record
     if corpus:
         workload["corpus_sha256"] = corpus.sha256
     write_record("perplexity", workload, metrics, [])
-
-
-def held_out(corpus, vocab_size):
-    """The tokens to score (N,)."""
-    if corpus is None:
-        return torch.randint(vocab_size, (RANDOM_TOKENS,), generator=torch.Generator().manual_seed(1))
-    return corpus.ids("held_out", text.tokenizer(vocab_size))
-
-
-def cut(ids, window, limit):
-    try:
-        return perplexity.Windows.cut(ids, window, window, limit)
-    except ValueError as error:
-        pytest.fail(str(error), pytrace=False)

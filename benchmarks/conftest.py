@@ -1,6 +1,7 @@
 """What every benchmark case is given: its place in the grid, an engine, a workload, and where its record goes."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,16 @@ from kvgpt.engine import Engine
 from kvgpt.measure import device
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
-from kvgpt.perplexity import Score
+from kvgpt.perplexity import Score, Windows
 from kvgpt.recipes import Variant
 
+HERE = Path(__file__).parent
 AXES = {"batch_size": "batch_sizes", "new_tokens": "lengths"}  # argument of a case -> settings; the variant comes last
 MODES = ("teacher_forced", "autoregressive")
+RANDOM_TOKENS = 16_384  # scored where weights are random and no corpus was asked for
+REASONS = pytest.StashKey[dict[str, list[str]]]()
+MODEL = pytest.StashKey[GPT]()
+TEXT = pytest.StashKey[tuple[text.Corpus | None, Tensor]]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,26 +41,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Cases that cannot run here are deselected, and the summary says why."""
-    chosen = config.stash[SETTINGS]
-    why = config.stash[REASONS]
-    kept, dropped = [], []
-    model = _open(config)
-    for item in items:
-        if not item.name.startswith("bench_"):
-            kept.append(item)
-            continue
+    chosen, why = config.stash[SETTINGS], config.stash[REASONS]
+    cases = [item for item in items if item.path.is_relative_to(HERE)]
+    kept, dropped = [item for item in items if item not in cases], list[pytest.Item]()
+    for item in cases:
         item.add_marker(pytest.mark.benchmark(timer=device.clock(chosen.device)))
-        reason = _impossible(item, chosen, model)
+        reason = _impossible(item, chosen, _open(config))
         (dropped if reason else kept).append(item)
         if reason:
             why.setdefault(reason, []).append(item.name)
+    if any("held_out" in getattr(item, "fixturenames", ()) for item in kept):
+        _read(config)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
-REASONS = pytest.StashKey[dict[str, list[str]]]()
-MODEL = pytest.StashKey[GPT]()
+def pytest_report_header(config: pytest.Config) -> str:
+    chosen = config.stash[SETTINGS]
+    subject = f"{chosen.model} ({chosen.weights}), {chosen.dtype} on {chosen.device}"
+    return f"kvgpt: {subject}: {', '.join([*chosen.variants, *chosen.caches])}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,6 +85,24 @@ def _open(config: pytest.Config) -> GPT:
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
     return config.stash[MODEL]
+
+
+def _read(config: pytest.Config) -> tuple[text.Corpus | None, Tensor]:
+    """The corpus and the tokens to score, read once; a usage error where there is no text for one window."""
+    chosen, shape = config.stash[SETTINGS], _open(config).config
+    if TEXT not in config.stash:
+        try:
+            if chosen.random_weights and not chosen.corpus:
+                corpus, generator = None, torch.Generator().manual_seed(1)
+                ids = torch.randint(shape.vocab_size, (RANDOM_TOKENS,), generator=generator)
+            else:
+                corpus = text.corpus(chosen.corpus or "embedded")
+                ids = corpus.ids("held_out", text.tokenizer(shape.vocab_size))
+            Windows.cut(ids, shape.block_size, shape.block_size, chosen.max_tokens)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
+        config.stash[TEXT] = corpus, ids
+    return config.stash[TEXT]
 
 
 def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
@@ -107,11 +131,15 @@ def model(pytestconfig: pytest.Config) -> GPT:
 
 
 @pytest.fixture(scope="session")
-def corpus(settings: Settings) -> text.Corpus | None:
+def corpus(pytestconfig: pytest.Config) -> text.Corpus | None:
     """The text to score and to calibrate on; None with random weights and no corpus asked for: then ids are random."""
-    if settings.random_weights and not settings.corpus:
-        return None
-    return text.corpus(settings.corpus or "embedded")
+    return _read(pytestconfig)[0]
+
+
+@pytest.fixture(scope="session")
+def held_out(pytestconfig: pytest.Config) -> Tensor:
+    """The tokens to score, (N,)."""
+    return _read(pytestconfig)[1]
 
 
 @pytest.fixture(scope="session")

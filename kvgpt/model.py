@@ -86,9 +86,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _draw(self, generator: torch.Generator) -> None:
-        """GPT-2's initial weights, scaled with the width as 1/sqrt(C); the residual projections shrink with the depth
-        that adds them up.
-        """
+        """Initial weights as openai/gpt-2 draws them, residual projections like all others, scaled with the width."""
         std = INITIAL_STD * (INITIAL_WIDTH / self.config.n_embd) ** 0.5
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
@@ -96,8 +94,7 @@ class GPT(nn.Module):
             elif ".ln_" in f".{name}":
                 parameter.fill_(1.0)
             else:
-                depth = 2 * self.config.n_layer if name.endswith("c_proj.weight") else 1
-                parameter.normal_(std=std / depth**0.5, generator=generator)
+                parameter.normal_(std=std, generator=generator)
 
     def forward(
         self, ids: Tensor, cache: KVCache | None = None, positions: Tensor | None = None, last_only: bool = False

@@ -227,5 +227,5 @@ def test_a_run_that_cannot_be_is_a_usage_error(bench, arguments, message, monkey
 def test_a_corpus_shorter_than_one_context_is_said(bench, tiny, tmp_path):
     (tmp_path / "short.txt").write_text("short")
     result, _ = bench(f"--kvgpt-model={tiny}", f"--kvgpt-corpus={tmp_path / 'short.txt'}", "-k", "perplexity and v1")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert "a text of 5 tokens is shorter than one context of 16" in result.stdout.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "a text of 5 tokens is shorter than one context of 16" in result.stderr.str()

@@ -44,14 +44,7 @@ def perplexity(results: Results) -> tuple[str, Figure]:
             value = _value(case, "perplexity")
             panel.bar(place, value, color=looks[case.variant].colour, width=0.7)
             _whisker(panel, place, case, "perplexity", 1.0)
-            panel.annotate(
-                f"{value:.2f}",
-                (place, _top(case, "perplexity")),
-                (0, 2),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
+            _above(panel, place, _top(case, "perplexity"), f"{value:.2f}")
         values = [_value(case, "perplexity") for case in cases]
         if max(values) > 20 * min(values):
             panel.set_yscale("log")
@@ -82,10 +75,9 @@ def perplexity_change(results: Results) -> tuple[str, Figure]:
             value = 100 * _value(case, "perplexity_change")
             panel.plot(place, value, looks[case.variant].marker, color=looks[case.variant].colour, markersize=7)
             _whisker(panel, place, case, "perplexity_change", 100.0)
-            panel.annotate(
-                f"{value:+.2g}%", (place, value), (9, 0), textcoords="offset points", va="center", fontsize=8
-            )
-        panel.set_xlim(-0.5, len(shown) - 0.2)
+            label = "0%" if abs(value) < 5e-4 else f"{value:+.3g}%"
+            _above(panel, place, 100 * _top(case, "perplexity_change"), label)
+        panel.set_xlim(-0.6, len(shown) - 0.4)
         panel.set_ylim(-0.1, bands[-1][1])
         panel.set_xticks(range(len(shown)), [case.variant for case in shown])
         panel.yaxis.set_major_formatter(ScalarFormatter())
@@ -164,7 +156,8 @@ def _against_length(results: Results, family: str, metrics: list[tuple[str, floa
             _curve(panel, curves[name], metric, unit, name, look)
         style.lengths(panel, [int(length) for length in axis(cases, "new_tokens")])
         panel.set_ylabel(label)
-        panel.set_ylim(bottom=0)
+        if panel.get_ylim()[0] < panel.get_ylim()[1] / 2:
+            panel.set_ylim(bottom=0)
         panel.set_title(f"{_subject(cases[0])}, B = {batch}")
     axes[0].legend(ncols=2)
     return drawn
@@ -204,6 +197,10 @@ def _whisker(panel: Axes, place: float, case: Case, metric: str, factor: float) 
     low_high = case.interval(metric)
     if low_high is not None:
         panel.vlines(place, factor * low_high[0], factor * low_high[1], color="#222222", linewidth=1.0)
+
+
+def _above(panel: Axes, x: float, y: float, label: str) -> None:
+    panel.annotate(label, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=8)
 
 
 def _top(case: Case, metric: str) -> float:
