@@ -111,8 +111,10 @@ class Engine:
         if eos is not None and not 0 <= eos < self.model.config.vocab_size:
             raise ValueError(f"eos={eos}: token ids go from 0 to {self.model.config.vocab_size - 1}")
         sampler = Sampler(temperature, top_k, top_p)
-        drawn = uniforms(seed, ids.size(0), max_new_tokens).to(self._device)  # (B, max_new_tokens)
-        return self._stream(ids, sampler, drawn, eos)
+        drawn = torch.zeros(ids.size(0), max_new_tokens, dtype=torch.float64)  # a greedy row needs no chance
+        if temperature:
+            drawn = uniforms(seed, ids.size(0), max_new_tokens)
+        return self._stream(ids, sampler, drawn.to(self._device), eos)
 
     def _stream(self, ids: Tensor, sampler: Sampler, drawn: Tensor, eos: int | None) -> Iterator[Tensor]:
         self.reset()
