@@ -21,7 +21,7 @@ EVALUATION_BATCH = 32
 class Schedule:
     """How a model is trained. The defaults are those of the shipped ``nano``."""
 
-    steps: int = 1600
+    steps: int = 1800
     batch_size: int = 16
     learning_rate: float = 3e-3
     warmup: int = 100
