@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kvgpt {parsed.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"kvgpt {parsed.command}: interrupted, nothing was written", file=sys.stderr)
+        print(f"kvgpt {parsed.command}: interrupted", file=sys.stderr)
         return 130
     return 0
 

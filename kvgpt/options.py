@@ -71,7 +71,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "gpu: needs a CUDA device")
     try:
         config.stash[SETTINGS] = settings(config)
     except ValueError as error:

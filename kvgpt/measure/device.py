@@ -4,15 +4,16 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
+from kvgpt import __version__
+
 
 def describe(device: str) -> dict[str, str | int]:
     """``{kind, name, torch, ...}``: nothing that changes from one run to the next."""
-    facts: dict[str, str | int] = {"torch": torch.__version__, "kvgpt": metadata.version("kvgpt")}
+    facts: dict[str, str | int] = {"torch": torch.__version__, "kvgpt": __version__}
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         facts |= {"kind": "cuda", "name": properties.name, "cuda": str(torch.version.cuda)}

@@ -66,19 +66,19 @@ def perplexity_change(results: Results) -> tuple[str, Figure]:
         shown = [case for case in cases if case.variant != REFERENCE]
         looks = styles([case.variant for case in cases])
         panel.set_yscale("symlog", linthresh=0.1, linscale=0.6)
-        reach = max([1.0, *(100 * abs(_value(case, "perplexity_change")) for case in shown)])
-        bands = ((-0.1, 1.0, "#DDEFE3"), (1.0, 10.0, "#FBF1D5"), (10.0, max(30.0, 4 * reach), "#F8DEDC"))
+        changes = [100 * _value(case, "perplexity_change") for case in shown]
+        lowest, highest = min([-0.1, *(1.5 * change for change in changes)]), max([30.0, *(4 * c for c in changes)])
+        bands = ((lowest, 1.0, "#DDEFE3"), (1.0, 10.0, "#FBF1D5"), (10.0, highest, "#F8DEDC"))
         for low, high, colour in bands:
             panel.axhspan(low, high, color=colour, zorder=0)
         panel.axhline(1.0, color="#C0392B", linewidth=0.9, linestyle="--")
-        for place, case in enumerate(shown):
-            value = 100 * _value(case, "perplexity_change")
+        for place, (case, value) in enumerate(zip(shown, changes, strict=True)):
             panel.plot(place, value, looks[case.variant].marker, color=looks[case.variant].colour, markersize=7)
             _whisker(panel, place, case, "perplexity_change", 100.0)
             label = "0%" if abs(value) < 5e-4 else f"{value:+.3g}%"
             _above(panel, place, 100 * _top(case, "perplexity_change"), label)
         panel.set_xlim(-0.6, len(shown) - 0.4)
-        panel.set_ylim(-0.1, bands[-1][1])
+        panel.set_ylim(lowest, highest)
         panel.set_xticks(range(len(shown)), [case.variant for case in shown])
         panel.yaxis.set_major_formatter(ScalarFormatter())
         panel.set_ylabel(f"change of perplexity against {REFERENCE} (%)")
@@ -93,9 +93,10 @@ def tradeoff(results: Results) -> tuple[str, Figure]:
     """
     latency, peak = results.of("latency", "total_latency"), results.of("memory", "peak_memory")
     length = latest_length(latency, peak)
-    if length is None:
-        raise Missing(f"{BENCHMARK.format('latency')} and {BENCHMARK.format('memory')} at one length")
-    batch = min(axis(pick(latency, new_tokens=length), "batch_size"))
+    both = [set(axis(pick(cases, new_tokens=length), "batch_size")) for cases in (latency, peak)]
+    batch = min(set.intersection(*both), default=None)
+    if batch is None:
+        raise Missing(f"{BENCHMARK.format('latency')} and {BENCHMARK.format('memory')} at one length and batch size")
     times = {case.variant: case for case in pick(latency, new_tokens=length, batch_size=batch)}
     bytes_of = {case.variant: case for case in pick(peak, new_tokens=length, batch_size=batch)}
     names = [name for name in times if name in bytes_of]
