@@ -21,6 +21,16 @@ LAYER_NORM_EPSILON = 1e-5
 INITIAL_STD = 0.02
 
 
+class Linear(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Nothing: GPT draws its weights from a generator of its own, or is given them."""
+
+
+class Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        """Nothing, as for :class:`Linear`."""
+
+
 class CausalSelfAttention(nn.Module):
     """Queries of its own; keys and values of its own where the layer owns a slot of the cache."""
 
@@ -30,8 +40,8 @@ class CausalSelfAttention(nn.Module):
         self.head_dim = config.head_dim
         kv = config.kv_heads * config.head_dim
         self.widths = [config.n_embd, kv, kv] if config.owners[layer] == layer else [config.n_embd]
-        self.c_attn = nn.Linear(config.n_embd, sum(self.widths))
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = Linear(config.n_embd, sum(self.widths))
+        self.c_proj = Linear(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, cache: KVCache) -> Tensor:
         B, T, C = x.shape
@@ -44,8 +54,8 @@ class CausalSelfAttention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
@@ -76,8 +86,8 @@ class GPT(nn.Module):
         self.config = config
         self.weights = f"random:{seed}"
         with torch.device("meta"):
-            self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-            self.wpe = nn.Embedding(config.block_size, config.n_embd)
+            self.wte = Embedding(config.vocab_size, config.n_embd)
+            self.wpe = Embedding(config.block_size, config.n_embd)
             self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
             self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
         if seed is not None:

@@ -26,7 +26,7 @@ class Schedule:
     learning_rate: float = 3e-3
     warmup: int = 100
     final_fraction: float = 0.02  # of the learning rate, at the last step
-    weight_decay: float = 0.1  # of matrices and embeddings
+    weight_decay: float = 1.0  # of matrices and embeddings
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0  # the gradient's norm
     seed: int = 0
