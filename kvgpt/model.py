@@ -18,7 +18,7 @@ from kvgpt.caches.none import NoCache
 from kvgpt.config import GPTConfig
 
 LAYER_NORM_EPSILON = 1e-5
-INITIAL_STD = 0.02
+INITIAL_STD, INITIAL_WIDTH = 0.02, 768  # GPT-2's, at the width of its smallest model
 
 
 class Linear(nn.Linear):
@@ -96,14 +96,15 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _draw(self, generator: torch.Generator) -> None:
-        """Initial weights as openai/gpt-2 draws them: residual projections like all others."""
+        """Initial weights as openai/gpt-2 draws them, residual projections like all others, scaled with the width."""
+        std = INITIAL_STD * (INITIAL_WIDTH / self.config.n_embd) ** 0.5
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 parameter.zero_()
             elif ".ln_" in f".{name}":
                 parameter.fill_(1.0)
             else:
-                parameter.normal_(std=INITIAL_STD, generator=generator)
+                parameter.normal_(std=std, generator=generator)
 
     def forward(
         self, ids: Tensor, cache: KVCache | None = None, positions: Tensor | None = None, last_only: bool = False

@@ -21,12 +21,12 @@ EVALUATION_BATCH = 32
 class Schedule:
     """How a model is trained. The defaults are those of the shipped ``nano``."""
 
-    steps: int = 1800
+    steps: int = 1600
     batch_size: int = 16
     learning_rate: float = 3e-3
     warmup: int = 100
     final_fraction: float = 0.02  # of the learning rate, at the last step
-    weight_decay: float = 1.0  # of matrices and embeddings
+    weight_decay: float = 0.1  # of matrices and embeddings
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0  # the gradient's norm
     seed: int = 0

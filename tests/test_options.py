@@ -100,8 +100,10 @@ def test_a_broken_grid_is_named(tmp_path, grid, message):
 
 
 @pytest.fixture
-def bench(pytester, pytestconfig):
+def bench(pytester, pytestconfig, monkeypatch):
     """Run the project's own benchmarks somewhere else, and read what they wrote."""
+    # A run of its own, also where these tests are spread over workers: pytest-benchmark times nothing in a worker.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
     def run(*arguments):
         out = pytester.path / "out.json"

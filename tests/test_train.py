@@ -44,7 +44,7 @@ def test_the_rate_warms_up_and_falls_to_its_last_fraction():
     rates = [schedule.rate(step) for step in range(200)]
     assert rates[0] == pytest.approx(0.05, rel=0.01) and rates[-1] == pytest.approx(0.1)
     assert rates.index(max(rates)) in range(18, 22)
-    assert all(after < before for before, after in itertools.pairwise(rates))
+    assert all(after < before for before, after in itertools.pairwise(rates[25:]))
 
 
 def test_a_loss_that_is_not_finite_stops_training():
