@@ -113,6 +113,17 @@ def test_the_frontier_joins_what_nothing_beats(tmp_path):
     assert frontier.get_xdata().tolist() == pytest.approx([peak / 1e6 for peak in reversed(peaks)])
 
 
+def test_points_that_coincide_are_labelled_once(tmp_path):
+    assert figures._clusters({"a": (1.0, 1.0), "b": (5.0, 9.0), "c": (1.01, 1.02), "d": (5.0, 1.0)}) == [
+        ["a", "c"],
+        ["b"],
+        ["d"],
+    ]
+    assert figures._clusters({"alone": (3.0, 3.0)}) == [["alone"]]
+    summary = table.summary(read(tmp_path))
+    assert "-0.000" not in summary
+
+
 def test_the_table_has_a_row_a_variant_and_its_ratios(tmp_path):
     lines = table.summary(read(tmp_path)).splitlines()
     rows = {

@@ -111,7 +111,8 @@ def tradeoff(results: Results) -> tuple[str, Figure]:
         if low_high is not None:
             panel.vlines(x, low_high[0] / MILLI, low_high[1] / MILLI, color=looks[name].colour, linewidth=1.0)
         panel.plot(x, y, looks[name].marker, color=looks[name].colour, markersize=9, label=name)
-        panel.annotate(name, (x, y), (7, 5), textcoords="offset points")
+    for together in _clusters(points):
+        panel.annotate(", ".join(together), points[together[0]], (7, 6), textcoords="offset points")
     frontier = sorted(point for point in points.values() if not any(_beats(other, point) for other in points.values()))
     panel.plot(*zip(*frontier, strict=True), color="#555555", linewidth=0.9, linestyle="--", zorder=0, label="frontier")
     panel.margins(0.15)
@@ -215,6 +216,23 @@ def _value(case: Case, metric: str) -> float:
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one != other and one[0] <= other[0] and one[1] <= other[1]
+
+
+def _clusters(points: dict[str, tuple[float, float]]) -> list[list[str]]:
+    """Names whose points would print over each other, to be labelled once."""
+    spans = [max(axis) - min(axis) or 1.0 for axis in zip(*points.values(), strict=True)]
+    groups: list[list[str]] = []
+    for name, point in points.items():
+        near = [
+            group
+            for group in groups
+            if all(abs(a - b) < 0.03 * span for a, b, span in zip(point, points[group[0]], spans, strict=True))
+        ]
+        if near:
+            near[0].append(name)
+        else:
+            groups.append([name])
+    return groups
 
 
 def _subject(case: Case) -> str:

@@ -26,11 +26,15 @@ def summary(results: Results) -> str:
             workload = next(iter((timed | sized).values())).workload
             about = f"{workload['model']} ({workload['weights']}), {workload['dtype']} on {workload['device']}"
             parts.append(f"{about}: B = {batch}, T = {length}\n")
-        modes = [mode.replace("_", " ") for mode in quality]
+        modes = [_mode(mode, next(iter(cases.values()))) for mode, cases in quality.items()]
         headings = [*HEADINGS, *(column for mode in modes for column in (f"perplexity, {mode}", "change"))]
         rows = [[_escape(cell) for cell in _row(name, timed, sized, quality)] for name in names]
         parts.append(_markdown(headings, rows))
     return "\n".join(parts)
+
+
+def _mode(mode: str, case: Case) -> str:
+    return f"{mode.replace('_', ' ')} ({case.workload['scored_tokens']:,} tokens)"
 
 
 def _row(name: str, timed: dict[str, Case], sized: dict[str, Case], quality: dict[str, dict[str, Case]]) -> list[str]:
@@ -68,7 +72,7 @@ def _change(case: Case | None) -> str:
         return UNKNOWN
     low_high = case.interval("perplexity_change")
     spread = "" if low_high is None else f" ± {50 * (low_high[1] - low_high[0]):.3f}"
-    return f"{100 * value:+.3f}{spread} %"
+    return f"{round(100 * value, 3) + 0.0:+.3f}{spread} %"  # + 0.0: no minus before a zero
 
 
 def _markdown(headings: list[str], rows: list[list[str]]) -> str:
