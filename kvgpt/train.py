@@ -26,9 +26,10 @@ class Schedule:
     learning_rate: float = 3e-3
     warmup: int = 100
     final_fraction: float = 0.02  # of the learning rate, at the last step
-    weight_decay: float = 0.1  # of matrices and embeddings
+    weight_decay: float = 0.3  # of matrices and embeddings
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0  # the gradient's norm
+    attention_gain: float = 3.0  # of the heads' initial output projections: heads that speak up early come to matter
     seed: int = 0
     evaluate_every: int = 200
 
@@ -59,6 +60,9 @@ def train(
         )
     held_out = perplexity.Windows.cut(corpus.ids("held_out", encoding), config.block_size, config.block_size)
     model = GPT(config, seed=schedule.seed)
+    with torch.no_grad():
+        for block in model.blocks():
+            block.attn.c_proj.weight.mul_(schedule.attention_gain)
     optimizer = torch.optim.AdamW(_groups(model, schedule), lr=schedule.learning_rate, betas=schedule.betas, fused=True)
     generator = torch.Generator().manual_seed(schedule.seed)
     begun = time.monotonic()

@@ -31,6 +31,14 @@ def test_a_model_learns_the_alphabet(sharing):
     assert model.config.sharing == sharing
 
 
+def test_the_heads_start_as_loud_as_the_schedule_says():
+    still = Schedule(steps=1, batch_size=1, learning_rate=1e-30, weight_decay=0.0, attention_gain=5.0)
+    trained, fresh = train(CONFIG, CORPUS, still, quietly)[0].state_dict(), kvgpt.GPT(CONFIG, seed=0).state_dict()
+    for name, tensor in fresh.items():
+        expected = 5 * tensor if name.endswith("attn.c_proj.weight") else tensor
+        assert torch.allclose(trained[name], expected, atol=1e-12), name
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_others():
     quick = Schedule(steps=3, batch_size=2)
     one, two = (train(CONFIG, CORPUS, quick, quietly)[0].state_dict() for _ in range(2))
