@@ -113,6 +113,14 @@ def test_the_frontier_joins_what_nothing_beats(tmp_path):
     assert frontier.get_xdata().tolist() == pytest.approx([peak / 1e6 for peak in reversed(peaks)])
 
 
+def test_the_changes_axis_names_a_tenth_of_a_percent(tmp_path):
+    _, drawn = figures.perplexity_change(read(tmp_path))
+    drawn.canvas.draw()
+    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert {"0", "0.1", "1", "10"} <= set(labels)
+    assert len(labels) == len(set(labels)), labels
+
+
 def test_points_that_coincide_are_labelled_once(tmp_path):
     assert figures._clusters({"a": (1.0, 1.0), "b": (5.0, 9.0), "c": (1.01, 1.02), "d": (5.0, 1.0)}) == [
         ["a", "c"],

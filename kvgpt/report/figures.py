@@ -5,7 +5,6 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
 from kvgpt.recipes import REFERENCE, Style, styles
 from kvgpt.record import Case, Results
@@ -80,7 +79,7 @@ def perplexity_change(results: Results) -> tuple[str, Figure]:
         panel.set_xlim(-0.6, len(shown) - 0.4)
         panel.set_ylim(lowest, highest)
         panel.set_xticks(range(len(shown)), [case.variant for case in shown])
-        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         panel.set_ylabel(f"change of perplexity against {REFERENCE} (%)")
         panel.set_title(mode.replace("_", " "))
         panel.grid(axis="x", visible=False)
