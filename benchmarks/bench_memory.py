@@ -5,9 +5,10 @@ the allocator's: the weights, what the cache holds before the step, and the most
 """
 
 from kvgpt.costs import cache_bytes
-from kvgpt.measure.memory import allocation, distinct_bytes, tensors_of
+from kvgpt.measure.memory import allocation
 from kvgpt.recipes import Variant
 from kvgpt.record import metric
+from kvgpt.storages import distinct_bytes, tensors_of
 
 BLOCK = {"cpu": 0, "cuda": 512}  # bytes by which an allocator may round each tensor up
 

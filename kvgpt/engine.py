@@ -1,12 +1,13 @@
 """Engine: a model and one cache, and the only loop that decodes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from kvgpt import registry, text
+from kvgpt import registry, snapshot, text
 from kvgpt.alignment import align
 from kvgpt.caches.base import KVCache, Unsupported
 from kvgpt.model import GPT
@@ -20,7 +21,8 @@ class Engine:
     """Feeds tokens to ``model`` through the cache that ``variant`` names: an alias, a canonical name, a Variant, or a
     subclass of :class:`KVCache`.
 
-    ``max_length`` tokens fit, by default the model's ``block_size``. ``calibration`` (N, T) int64 are the ids to which
+    ``max_length`` tokens fit, by default the model's ``block_size``; for a windowed cache it is the window.
+    ``calibration`` (N, T) int64 are the ids to which
     an aligned variant is fitted, by default 8 contexts of training text, or of random ids for random weights.
     ``check_finite=True`` looks at every step's logits, at the price of a synchronisation on a GPU.
     """
@@ -58,6 +60,11 @@ class Engine:
     @property
     def batch_size(self) -> int:
         return self.cache.shape.batch_size
+
+    @property
+    def room(self) -> int:
+        """Tokens that fit: a window has no end of its own, the learned positions have."""
+        return self.max_length if self.cache.window is None else self.model.config.block_size
 
     def prefill(self, ids: Tensor, every_position: bool = False) -> Tensor:
         """Ids (B, T) int64 -> logits (B, V) of the last position, or (B, T, V). Continues where the cache stands."""
@@ -103,10 +110,10 @@ class Engine:
         self._check_ids(ids, length=0)
         if max_new_tokens < 0:
             raise ValueError(f"max_new_tokens={max_new_tokens}: must be at least 0")
-        if ids.size(1) + max_new_tokens - 1 > self.max_length:
+        if ids.size(1) + max_new_tokens - 1 > self.room:
             raise ValueError(
                 f"a prompt of {ids.size(1)} tokens and {max_new_tokens} new ones: the last is not fed back, "
-                f"so {ids.size(1) + max_new_tokens - 1} must fit, and this engine has room for {self.max_length}"
+                f"so {ids.size(1) + max_new_tokens - 1} must fit, and this engine has room for {self.room}"
             )
         if eos is not None and not 0 <= eos < self.model.config.vocab_size:
             raise ValueError(f"eos={eos}: token ids go from 0 to {self.model.config.vocab_size - 1}")
@@ -168,6 +175,37 @@ class Engine:
         twin.cache = self.cache.fork()
         return twin
 
+    def save(self, path: str | Path) -> None:
+        """Write what the cache holds, and for which model, to one file of safetensors, whole or not at all."""
+        held = {**self.cache.state(), "history": self._history}
+        snapshot.write(Path(path), held, {**self._identity(), "length": self.cache.length})
+
+    def load(self, path: str | Path) -> None:
+        """Go on where :meth:`save` stood. ValueError for another model, cache or shape, and for a damaged file."""
+        held, header = snapshot.read(Path(path))
+        for name, mine in self._identity().items():
+            if header.get(name) != mine:
+                raise ValueError(f"{path}: {name} is {header.get(name)!r}, this engine's is {mine!r}")
+        length, history = header.get("length"), held.pop("history", None)
+        expected = (self.batch_size, length if self.cache.stateless else 0)
+        if type(length) is not int or not 0 <= length <= self.room:
+            raise ValueError(f"{path}: length is {length!r}, this engine has room for {self.room}")
+        if history is None or tuple(history.shape) != expected or history.dtype != torch.int64:
+            raise ValueError(f"{path}: no history of shape {expected}")
+        try:
+            self.cache.restore({name: tensor.to(self._device) for name, tensor in held.items()}, length)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        self._history = history.to(self._device)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a saved cache must agree with."""
+        shape, cache_class = self.cache.shape, type(self.cache)
+        sizes = {name: getattr(shape, name) for name in ("n_layer", "batch_size", "n_head", "head_dim")}
+        window = {"window": self.cache.window, "sinks": self.cache.sinks}
+        name = f"{cache_class.__module__}:{cache_class.__qualname__}"
+        return {"model": self.model.fingerprint, "cache": name, "dtype": str(shape.dtype), **sizes, **window}
+
     @property
     def _device(self) -> torch.device:
         return self.cache.position.device
@@ -186,9 +224,9 @@ class Engine:
             raise ValueError(f"ids have {ids.size(0)} rows, this engine was made for batch_size={self.batch_size}")
         if not ids.size(1):
             raise ValueError("ids are empty: a prompt needs at least one token, such as the end-of-text token")
-        if held + ids.size(1) > self.max_length:
+        if held + ids.size(1) > self.room:
             raise ValueError(
-                f"{held} tokens seen and {ids.size(1)} more: this engine has room for {self.max_length} "
+                f"{held} tokens seen and {ids.size(1)} more: this engine has room for {self.room} "
                 f"(positions={self.positions!r}); shorten the prompt, or raise max_length up to "
                 f"block_size={self.model.config.block_size}"
             )

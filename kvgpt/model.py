@@ -3,6 +3,7 @@
 Shapes: B batch, T new tokens, H heads, D head_dim, C = n_embd, V vocab_size.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +180,15 @@ class GPT(nn.Module):
     def nbytes(self) -> int:
         """Bytes of the parameters."""
         return sum(parameter.nbytes for parameter in self.parameters())
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the config and of every parameter's bytes: equal for equal functions only."""
+        digest = hashlib.sha256(repr(self.config).encode())
+        for name, tensor in self.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         c = self.config

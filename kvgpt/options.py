@@ -68,6 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kvgpt-grid", metavar="GRID", help=f"{', '.join(GRIDS)} or a TOML file (default: quick)")
     add("--kvgpt-warmup", metavar="N", help="rounds before those that count")
     add("--kvgpt-rounds", metavar="N", help="rounds that count")
+    add("--kvgpt-examples", metavar="N", type=int, default=40, help="inputs drawn for each promise (default: 40)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import kvgpt
 from kvgpt import costs
 from kvgpt.conformance import strategies
-from kvgpt.measure.memory import distinct_bytes, tensors_of
+from kvgpt.storages import distinct_bytes, tensors_of
 
 PUBLISHED = {
     "nano": 1_652_096,

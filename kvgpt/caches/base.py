@@ -4,14 +4,14 @@ A step: the model calls ``attend`` once a layer, then the engine calls ``advance
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from kvgpt.attention import Attention, sdpa
+from kvgpt.attention import Attention, banded_mask, sdpa
 
 
 class Unsupported(RuntimeError):
@@ -39,20 +39,28 @@ class KVShape:
 class KVCache(ABC):
     """Keys and values of past tokens for every layer, and the attention over them.
 
-    ``append``, ``read`` and ``nbytes`` are a subclass's own. ``reset``, ``crop``, ``select`` and ``fork`` raise
+    ``append``, ``read`` and ``nbytes`` are a subclass's own. ``reset``, ``crop``, ``select``, ``fork`` and ``state`` raise
     :class:`Unsupported` unless overridden; an override calls ``super()`` first, which checks the arguments and keeps
     ``length`` true. ``length`` is the number of tokens seen, ``position`` the same number on the device.
+
+    A windowed cache sets ``window`` and ``sinks``: it keeps the first ``sinks`` tokens and the last
+    ``window - sinks`` others, in the order in which they came, for any number of tokens seen.
     """
 
     lossy: ClassVar[bool] = False  # what is read back differs from what was stored: ``round_trip`` says how
+    symmetric: ClassVar[bool] = False  # lossy, and its error is the same for -x and scales with x by powers of 2
+    error_bound: ClassVar[float | None] = None  # of a number that is read back, relative to the largest of its vector
     graphable: ClassVar[bool] = False  # stable addresses, and a decode step reads ``position``, never ``length``
     stateless: ClassVar[bool] = False  # nothing survives a step: the engine feeds the whole history each time
+    window: int | None = None  # None: everything is kept
+    sinks: int = 0
 
     shape: KVShape
     length: int
     position: Tensor
     attention: Attention
     _filled: list[int]
+    _seen: tuple[int, Tensor, Tensor] | None
 
     def __new__(cls, shape: KVShape, *args: object, **kwargs: object) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() still keeps count.
@@ -62,6 +70,7 @@ class KVCache(ABC):
         self.position = torch.zeros((), dtype=torch.int64, device=shape.device)
         self.attention = sdpa
         self._filled = [0] * shape.n_layer
+        self._seen = None
         return self
 
     def __init__(self, shape: KVShape) -> None:  # noqa: B027 - a cache may need no room of its own
@@ -73,7 +82,10 @@ class KVCache(ABC):
 
     @abstractmethod
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
-        """k, v (B, H, S, D): the ``length`` tokens before this step, and the step's own once they are appended."""
+        """k, v (B, H, S, D): the ``length`` tokens before this step, and the step's own once they are appended.
+
+        Of a windowed cache, those of them that it keeps.
+        """
 
     @property
     @abstractmethod
@@ -86,10 +98,28 @@ class KVCache(ABC):
         A layer that follows another's keys and values passes k = v = None and its owner's slot.
         """
         self.check(layer, q, k, v)
+        if self.window is not None:
+            return self._attend_window(self.window, layer, q, k, v)
         if k is not None and v is not None:
             self.claim(layer, k.size(2))
             self.append(layer, k, v)
-        return self.attention(q, *self.read(layer))
+        return self.attention(q, *self.read(layer), None)
+
+    def _attend_window(self, window: int, layer: int, q: Tensor, k: Tensor | None, v: Tensor | None) -> Tensor:
+        """Attend before what this step pushes out is gone, and keep it until a follower has seen it too."""
+        if k is not None and v is not None:
+            own, kept = self.round_trip(layer, k, v), self.read(layer) if self.length else (k[:, :, :0], v[:, :, :0])
+            keys, values = (torch.cat(pair, dim=2) for pair in zip(kept, own, strict=True))  # each (B, H, S, D)
+            self._seen = layer, keys, values
+            self.claim(layer, k.size(2))
+            self.append(layer, k, v)
+        if self._seen is None or self._seen[0] != layer:
+            raise ValueError(f"layer {layer} can be followed only before the next layer appends")
+        _, keys, values = self._seen
+        places = torch.arange(self.length + q.size(2), device=q.device)
+        recent = max(self.length - window + self.sinks, min(self.sinks, self.length))
+        held = torch.cat((places[: min(self.sinks, self.length)], places[recent:]))  # (S,)
+        return self.attention(q, keys, values, banded_mask(places[self.length :], held, window, self.sinks))
 
     def round_trip(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """What stored k, v (B, H, T, D) read back as, token by token: themselves, unless ``lossy``."""
@@ -104,6 +134,7 @@ class KVCache(ABC):
             raise ValueError(f"advance({n}): the layers appended {appended} tokens in this step")
         self.length += n
         self._filled = [self.length] * self.shape.n_layer
+        self._seen = None
         self.position.add_(n)
 
     def check(self, layer: int, q: Tensor, k: Tensor | None, v: Tensor | None) -> None:
@@ -113,7 +144,8 @@ class KVCache(ABC):
             raise ValueError(f"layer {layer}: this cache holds layers 0 to {shape.n_layer - 1}")
         if (k is None) != (v is None):
             raise ValueError("k and v come together: one of them is None")
-        if q.dim() != 4 or q.size(0) != shape.batch_size or q.size(3) != shape.head_dim or q.size(1) % shape.n_head:
+        whole_groups = q.dim() == 4 and q.size(1) > 0 and q.size(1) % shape.n_head == 0
+        if not whole_groups or (q.size(0), q.size(3)) != (shape.batch_size, shape.head_dim) or not q.size(2):
             raise ValueError(
                 f"q has shape {tuple(q.shape)}: "
                 f"expected ({shape.batch_size}, a multiple of {shape.n_head}, T, {shape.head_dim})"
@@ -137,7 +169,7 @@ class KVCache(ABC):
                     f"{name} is {tensor.dtype} on {tensor.device}: "
                     f"this cache holds {shape.dtype} on {self.position.device}"
                 )
-        if self.length + q.size(2) > shape.max_length:
+        if self.window is None and self.length + q.size(2) > shape.max_length:
             raise ValueError(
                 f"{self.length} tokens held and {q.size(2)} more: this cache has room for max_length={shape.max_length}"
             )
@@ -148,7 +180,7 @@ class KVCache(ABC):
         return slice(self.length, self.length + n)
 
     def filled(self, layer: int) -> int:
-        """S: how many tokens ``read(layer)`` returns now."""
+        """S: how many tokens ``read(layer)`` returns now, where everything is kept."""
         return self._filled[layer]
 
     def reset(self) -> None:
@@ -157,10 +189,14 @@ class KVCache(ABC):
         self._rewind(0)
 
     def crop(self, length: int) -> None:
-        """Keep the first ``length`` tokens."""
+        """Keep the first ``length`` tokens. ValueError where a window has let go of some of them."""
         self._offered("crop")
         if not 0 <= length <= self.length:
             raise ValueError(f"crop({length}): this cache has seen {self.length} tokens")
+        if self.window is not None and self.length > self.window:
+            raise ValueError(
+                f"crop({length}): a window of {self.window} has let go of some of {self.length} tokens; reset() instead"
+            )
         self._rewind(length)
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
@@ -176,6 +212,34 @@ class KVCache(ABC):
         twin._rewind(self.length)
         return twin
 
+    def state(self) -> dict[str, Tensor]:
+        """What is held, by name: tensors, or views of them into which :meth:`restore` may write."""
+        self._offered("state")
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor], length: int) -> None:
+        """Hold again what :meth:`state` gave when ``length`` tokens had been seen. ValueError, and nothing is changed,
+        where it does not fit this cache's shape.
+        """
+        self._offered("state")
+        if length < 0 or (self.window is None and length > self.shape.max_length):
+            raise ValueError(f"{length} tokens to restore: this cache has room for max_length={self.shape.max_length}")
+        before = self.length
+        self._rewind(length)
+        room = self.state()
+        try:
+            fits(state, room)
+        except ValueError:
+            self._rewind(before)
+            raise
+        for name, tensor in room.items():
+            tensor.copy_(state[name])
+
+    @classmethod
+    def offers(cls, operation: str) -> bool:
+        """Whether this class has an ``operation`` of its own: reset, crop, select, fork, state or round_trip."""
+        return getattr(cls, operation) is not getattr(KVCache, operation)
+
     def rows(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Row numbers as an int64 tensor on this cache's device, or ValueError."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.position.device)
@@ -187,8 +251,23 @@ class KVCache(ABC):
     def _rewind(self, length: int) -> None:
         self.length = length
         self._filled = [length] * self.shape.n_layer
+        self._seen = None
         self.position.fill_(length)
 
     def _offered(self, operation: str) -> None:
-        if getattr(type(self), operation) is getattr(KVCache, operation):
+        if not self.offers(operation):
             raise Unsupported(f"{type(self).__name__} does not support {operation}()")
+
+
+def fits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """ValueError unless ``state`` has the names, shapes and dtypes of ``expected``."""
+    if state.keys() != expected.keys():
+        odd = sorted(state.keys() ^ expected.keys())
+        raise ValueError(f"tensor {odd[0]!r} and {len(odd) - 1} more are on one side only: saved from another cache")
+    for name, tensor in expected.items():
+        found = state[name]
+        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise ValueError(
+                f"tensor {name!r} is {found.dtype} of shape {tuple(found.shape)}: "
+                f"this cache holds {tensor.dtype} of shape {tuple(tensor.shape)}"
+            )

@@ -48,3 +48,10 @@ class DenseCache(KVCache):
         for mine, theirs in zip(self.k + self.v, twin.k + twin.v, strict=True):
             theirs[:, :, : self.length] = mine[:, :, : self.length]
         return twin
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{layer}": tensor[:, :, : self.length]
+            for name, tensors in (("k", self.k), ("v", self.v))
+            for layer, tensor in enumerate(tensors)
+        }

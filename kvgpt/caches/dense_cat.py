@@ -1,12 +1,12 @@
 """DenseCatCache: grows by concatenation, one copy of everything a step; kept to show what preallocation buys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVCache, KVShape
+from kvgpt.caches.base import KVCache, KVShape, fits
 
 
 class DenseCatCache(KVCache):
@@ -48,6 +48,20 @@ class DenseCatCache(KVCache):
         twin.k = [k.clone() for k in self.k]
         twin.v = [v.clone() for v in self.v]
         return twin
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{layer}": tensor
+            for name, tensors in (("k", self.k), ("v", self.v))
+            for layer, tensor in enumerate(tensors)
+        }
+
+    def restore(self, state: Mapping[str, Tensor], length: int) -> None:
+        size = (self.shape.batch_size, self.shape.n_head, length, self.shape.head_dim)
+        fits(state, {name: tensor.new_empty(size) for name, tensor in self.state().items()})
+        kept = self.k, self.v
+        self.k, self.v = ([tensor.new_empty(size) for tensor in tensors] for tensors in kept)
+        super().restore(state, length)
 
     def _keep(self, length: int) -> None:
         # Copies, not views: a view would hold on to the bytes of what was cut off.

@@ -43,6 +43,8 @@ class UnfusedInt8Cache(KVCache):
     """Attends over a dequantised copy of the whole cache; kept to show what fusing buys."""
 
     lossy = True
+    symmetric = True
+    error_bound = (1 + 2**-11) / (2 * LEVELS)  # half a scale, rounded up to fp16 at most; of rows in its normal range
 
     def __init__(self, shape: KVShape) -> None:
         size = (2, shape.batch_size, shape.n_head, shape.max_length)  # the first: K, V
@@ -84,6 +86,13 @@ class UnfusedInt8Cache(KVCache):
         for mine, theirs in zip(self.codes + self.scales, twin.codes + twin.scales, strict=True):
             theirs[:, :, :, : self.length] = mine[:, :, :, : self.length]
         return twin
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{layer}": tensor[:, :, :, : self.length]
+            for name, tensors in (("codes", self.codes), ("scales", self.scales))
+            for layer, tensor in enumerate(tensors)
+        }
 
 
 class Int8Cache(UnfusedInt8Cache):

@@ -27,10 +27,7 @@ class NoCache(KVCache):
                 f"NoCache kept none of the {self.length} tokens before this step: reset() and feed them again"
             )
         self.claim(layer, k.size(2))
-        self._layer, self._step = (
-            layer,
-            (k, v),
-        )  # read before the caller can touch them again: the step's next call, or never
+        self._layer, self._step = layer, (k.clone(), v.clone())
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         if self._step is None or layer != self._layer:
@@ -58,3 +55,6 @@ class NoCache(KVCache):
 
     def fork(self) -> Self:
         return super().fork()
+
+    def state(self) -> dict[str, Tensor]:
+        return {}

@@ -1,1 +1,36 @@
-"""What proves a cache: an oracle, the inputs drawn for it, and how far rounding may take a right answer."""
+"""What proves a cache: promises, the oracle that they are held to, what is drawn for them, and the tolerances.
+
+Three ways in: ``pytest --pyargs kvgpt.conformance --kvgpt-cache package.module:Class``, :func:`check_cache`, and
+:data:`PROMISES`, each of which proves itself over a :class:`Subject`.
+"""
+
+from kvgpt.conformance import (  # each enters its promises, in the order in which they are reported
+    exactness,
+    contract,
+    quantisation,
+    sharing,
+    accounting,
+    evaluation,
+    generation,
+    saving,
+    life,
+)
+from kvgpt.conformance.kit import DTYPES, Report, again, asked_of, check_cache
+from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise
+from kvgpt.conformance.strategies import Op, Scene
+from kvgpt.conformance.subject import Subject
+
+__all__ = [
+    "DTYPES",
+    "EXAMPLES",
+    "PROMISES",
+    "Broken",
+    "Op",
+    "Promise",
+    "Report",
+    "Scene",
+    "Subject",
+    "again",
+    "asked_of",
+    "check_cache",
+]

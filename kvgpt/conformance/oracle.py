@@ -20,14 +20,19 @@ def logits(
     group: int = 1,
     n_kv_head: int | None = None,
     round_trip: RoundTrip | None = None,
+    window: int | None = None,
+    sinks: int = 0,
 ) -> Tensor:
-    """Ids (B, T) -> logits (B, T, V) float64, the first of each ``group`` of layers owning keys and values."""
+    """Ids (B, T) -> logits (B, T, V) float64, the first of each ``group`` of layers owning keys and values.
+
+    Under a ``window`` a position sees the first ``sinks`` positions and, of the others, the last ``window - sinks``.
+    """
     weights = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in state.items()}
     n_layer = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("h."))
     width = weights["wte.weight"].shape[1]
     size = width // n_head
     kv_width = size * (n_kv_head or n_head)
-    batch, length = ids.shape
+    length = ids.shape[1]
     x = weights["wte.weight"][ids] + weights["wpe.weight"][:length]
     keys = values = torch.empty(0)
     for layer in range(n_layer):
@@ -43,15 +48,8 @@ def logits(
             values = _heads(torch.einsum("btc,oc->bto", a, w[v_rows]) + b[v_rows], size)
             if round_trip is not None:
                 keys, values = round_trip(layer // group, keys, values)
-        attended = torch.zeros(batch, length, width, dtype=torch.float64)
-        for head in range(n_head):
-            source = head * keys.shape[1] // n_head
-            for t in range(length):
-                score = torch.einsum("bd,bsd->bs", query[:, head, t], keys[:, source, : t + 1]) / sqrt(size)
-                weight = torch.exp(score - score.max(dim=1, keepdim=True).values)
-                weight = weight / weight.sum(dim=1, keepdim=True)
-                mixed = torch.einsum("bs,bsd->bd", weight, values[:, source, : t + 1])
-                attended[:, t, head * size : (head + 1) * size] = mixed
+        mixed = attention(query, keys, values, window, sinks)
+        attended = torch.cat([mixed[:, head] for head in range(n_head)], dim=2)
         x = x + torch.einsum("btc,oc->bto", attended, part["attn.c_proj.weight"]) + part["attn.c_proj.bias"]
         m = _norm(x, part["ln_2.weight"], part["ln_2.bias"])
         m = torch.einsum("btc,oc->bto", m, part["mlp.c_fc.weight"]) + part["mlp.c_fc.bias"]
@@ -60,17 +58,20 @@ def logits(
     return torch.einsum("btc,vc->btv", _norm(x, weights["ln_f.weight"], weights["ln_f.bias"]), weights["wte.weight"])
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Q (B, H, T, D) over k, v (B, H_kv, S, D), in float64: query t sees the first S - T + t + 1 keys."""
-    q, k, v = q.double(), k.double(), v.double()
-    T, S = q.shape[2], k.shape[2]
+def attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None, sinks: int = 0) -> Tensor:
+    """Q (B, H, T, D) over k, v (B, H_kv, S, D), in float64: query t is position S - T + t of S, and sees what is at
+    its own position and before it, under a ``window`` the first ``sinks`` and the last ``window - sinks`` of that.
+    """
+    sources = [head * k.shape[1] // q.shape[1] for head in range(q.shape[1])]
+    q, k, v = q.double(), k.double()[:, sources], v.double()[:, sources]
+    first = k.shape[2] - q.shape[2]
     out = torch.empty_like(q)
-    for head in range(q.shape[1]):
-        source = head * k.shape[1] // q.shape[1]
-        for t in range(T):
-            seen = S - T + t + 1
-            score = torch.einsum("bd,bsd->bs", q[:, head, t], k[:, source, :seen]) / sqrt(q.shape[3])
-            out[:, head, t] = torch.einsum("bs,bsd->bd", torch.softmax(score, dim=1), v[:, source, :seen])
+    for t in range(q.shape[2]):
+        seen = [j for j in range(first + t + 1) if window is None or j < sinks or first + t - j < window - sinks]
+        score = torch.einsum("bhd,bhsd->bhs", q[:, :, t], k[:, :, seen]) / sqrt(q.shape[3])
+        weight = torch.exp(score - score.max(dim=2, keepdim=True).values)
+        weight = weight / weight.sum(dim=2, keepdim=True)
+        out[:, :, t] = torch.einsum("bhs,bhsd->bhd", weight, v[:, :, seen])
     return out
 
 

@@ -1,6 +1,9 @@
 """What is drawn: configs, models whose logits vary, prompts, and every way of cutting them. Nowhere else."""
 
 import itertools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -59,9 +62,10 @@ def cuts(draw: st.DrawFn, length: int) -> list[int]:
 
 def model(config: GPTConfig, seed: int, dtype: torch.dtype = torch.float64) -> GPT:
     """A model with weights of unit gain: GPT-2's own initial ones leave the logits nearly constant and hide bugs."""
-    made = GPT(config, seed=0).requires_grad_(False).eval()
+    made = GPT(config, seed=None)
     generator = torch.Generator().manual_seed(seed)
-    for name, parameter in made.named_parameters():
+    state = {}
+    for name, parameter in made.state_dict().items():
         drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         if name.endswith(("ln_1.weight", "ln_2.weight")) or name == "ln_f.weight":
             drawn = 1 + 0.2 * drawn
@@ -69,8 +73,8 @@ def model(config: GPTConfig, seed: int, dtype: torch.dtype = torch.float64) -> G
             drawn = 0.2 * drawn
         elif name not in ("wte.weight", "wpe.weight"):
             drawn = drawn / parameter.size(1) ** 0.5
-        parameter.data = drawn.to(dtype)
-    return made
+        state[name] = drawn.to(dtype)
+    return made.assign(state, f"random:{seed}")
 
 
 def ids(batch: int, length: int, seed: int, vocab_size: int = VOCABULARY) -> Tensor:
@@ -78,30 +82,184 @@ def ids(batch: int, length: int, seed: int, vocab_size: int = VOCABULARY) -> Ten
     return torch.randint(vocab_size, (batch, length), generator=torch.Generator().manual_seed(seed))
 
 
+ROWS = ("plain", "zero", "negative zero", "constant", "outlier", "offset", "far", "small")
+
+
+def awkward_row(kind: str, size: int, seed: int) -> Tensor:
+    """A vector that quantisers get wrong, (size,) float64, within what fp16 scales hold as normal numbers."""
+    row = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if float(row.abs().max()) < 0.25:
+        row[0] = 1.0
+    match kind:
+        case "zero":
+            return torch.zeros_like(row)
+        case "negative zero":
+            row[:: max(1, size // 2)] = -0.0
+        case "constant":
+            row = torch.full_like(row, (-3.0, 0.1, 7.0)[seed % 3])
+        case "outlier":
+            row[seed % size] = 1000.0 * (1 - 2 * (seed % 2))
+        case "offset":
+            row = row + 10.0
+        case "far":
+            row = row + 1e4
+        case "small":
+            row = row.abs() * 0.02 + 0.02
+    return row
+
+
 @st.composite
 def awkward_rows(draw: st.DrawFn) -> Tensor:
-    """Vectors that quantisers get wrong: (rows, D) float64, within what fp16 scales hold as normal numbers."""
+    """(rows, D) float64, each an :func:`awkward_row`."""
     size = draw(st.sampled_from([1, 2, 3, 7, 16, 63, 64, 65]))
-    rows = []
-    for _ in range(draw(st.integers(1, 4))):
-        row = torch.randn(size, generator=torch.Generator().manual_seed(draw(seeds)), dtype=torch.float64)
-        kind = draw(
-            st.sampled_from(["plain", "zero", "negative zero", "constant", "outlier", "offset", "far", "small"])
-        )
-        match kind:
-            case "zero":
-                row = torch.zeros(size, dtype=torch.float64)
-            case "negative zero":
-                row[:: max(1, size // 2)] = -0.0
-            case "constant":
-                row = torch.full((size,), draw(st.sampled_from([-3.0, 0.1, 7.0])), dtype=torch.float64)
-            case "outlier":
-                row[draw(st.integers(0, size - 1))] = 1000.0 * draw(st.sampled_from([-1.0, 1.0]))
-            case "offset":
-                row = row + 10.0
-            case "far":
-                row = row + 1e4
-            case "small":
-                row = row * 0.02 + 0.02
-        rows.append(row)
-    return torch.stack(rows)
+    kinds = draw(st.lists(st.sampled_from(ROWS), min_size=1, max_size=4))
+    return torch.stack([awkward_row(kind, size, draw(seeds)) for kind in kinds])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model and a batch in a few numbers, from which everything else follows.
+
+    ``room`` is the window of a windowed cache; ``path`` ``default`` or ``math``, SDPA's own choice or its plainest.
+    """
+
+    n_layer: int = 1
+    kv_heads: int = 1
+    groups: int = 1
+    head_dim: int = 2
+    batch: int = 1
+    sharing: str | None = None
+    room: int = 4
+    path: str = "default"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Op:
+    """One thing done to one of the caches that are alive: see :data:`OPERATIONS`."""
+
+    name: str
+    cache: int = 0
+    n: int = 0
+    rows: tuple[int, ...] = ()
+
+
+ALIVE = 3  # caches at most, forks of forks included
+PROMPT, MORE = 14, 8  # tokens of a prompt and of what follows; together within LONGEST
+
+
+@st.composite
+def scenes(draw: st.DrawFn, sharings: Collection[str | None], wide: bool) -> Scene:
+    """Scenes under one of ``sharings``; ``wide`` ones are 16 wide at least, as in :func:`wide_configs`."""
+    kv_heads, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2]))
+    sizes = [size for size in (2, 5, 8, 16) if not wide or kv_heads * groups * size >= 16]
+    return Scene(
+        n_layer=draw(st.integers(1, 3)),
+        kv_heads=kv_heads,
+        groups=groups,
+        head_dim=draw(st.sampled_from(sizes)),
+        batch=draw(batches),
+        sharing=draw(st.sampled_from(sorted(sharings, key=str))),
+        room=draw(st.integers(1, 12)),
+        path=draw(st.sampled_from(["default", "math"])),
+        seed=draw(seeds),
+    )
+
+
+@st.composite
+def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple[Op, ...]:
+    """Up to a dozen operations that a cache with these abilities must bear, near its capacity as often as not."""
+    caches = [(0, scene.batch)]  # tokens seen, rows
+    window = scene.room if "window" in abilities else None
+    done = []
+    names = ["feed", "feed", "feed", "reset", "refuse", *({"crop", "select", "fork", "state"} & set(abilities))]
+    for _ in range(draw(st.integers(1, 12))):
+        which = draw(st.integers(0, len(caches) - 1))
+        length, rows = caches[which]
+        name = draw(st.sampled_from(names))
+        op = Op(name, which)
+        match name:
+            case "feed":
+                if length == LONGEST:
+                    continue
+                n = draw(st.sampled_from([1, 1, 2, 3, LONGEST - length]) | st.integers(1, LONGEST - length))
+                op, length = Op(name, which, min(n, LONGEST - length)), length + min(n, LONGEST - length)
+            case "crop":
+                if window is not None and length > window:
+                    continue
+                length = draw(st.integers(0, length))
+                op = Op(name, which, length)
+            case "select":
+                kept = draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
+                op, rows = Op(name, which, rows=tuple(kept)), len(kept)
+            case "fork":
+                if len(caches) == ALIVE:
+                    continue
+                caches.append((length, rows))
+            case "reset":
+                length = 0
+        caches[which] = length, rows
+        done.append(op)
+    return tuple(done)
+
+
+def _kept(draw: st.DrawFn, drawn: dict[str, Any]) -> int:
+    return draw(st.integers(0, sum(drawn["sizes"])))
+
+
+def _rows(draw: st.DrawFn, drawn: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(draw(st.lists(st.integers(0, drawn["scene"].batch - 1), min_size=1, max_size=4)))
+
+
+def _again(draw: st.DrawFn, drawn: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(draw(st.lists(st.integers(0, len(drawn["rows"]) - 1), min_size=1, max_size=3)))
+
+
+def _place(draw: st.DrawFn, drawn: dict[str, Any]) -> int:
+    return draw(st.integers(0, sum(drawn["sizes"]) - 1))
+
+
+def _cut_within(most: int) -> Callable[[st.DrawFn, dict[str, Any]], tuple[int, ...]]:
+    return lambda draw, drawn: tuple(draw(cuts(draw(st.integers(1, most)))))
+
+
+# How each input of a property is drawn: its name in the property's signature -> from what was drawn before it.
+INPUTS: dict[str, Callable[[st.DrawFn, dict[str, Any]], Any]] = {
+    "sizes": _cut_within(PROMPT),
+    "more": _cut_within(MORE),
+    "other_sizes": lambda draw, drawn: tuple(draw(cuts(sum(drawn["sizes"])))),
+    "kept": _kept,
+    "rows": _rows,
+    "again": _again,
+    "place": _place,
+    "program": lambda draw, drawn: draw(programs(drawn["scene"], drawn["abilities"])),
+    "room": lambda draw, drawn: draw(st.integers(1, 9)),
+    "n": lambda draw, drawn: draw(st.integers(1, 4)),
+    "kind": lambda draw, drawn: draw(st.sampled_from(ROWS)),
+    "size": lambda draw, drawn: draw(st.sampled_from([1, 2, 3, 7, 16, 63, 64, 65])),
+    "exponent": lambda draw, drawn: draw(st.integers(0, 6)),
+    "bad": lambda draw, drawn: draw(st.sampled_from(["nan", "inf", "-inf"])),
+    "seed": lambda draw, drawn: draw(seeds),
+    "k": lambda draw, drawn: draw(st.integers(1, 17)),
+    "p": lambda draw, drawn: draw(st.floats(0.01, 0.999)),
+    "u": lambda draw, drawn: draw(st.floats(0, 1 - 2**-24)),
+    "tied": lambda draw, drawn: draw(st.booleans()),
+    "length": lambda draw, drawn: draw(st.integers(24, 70)),
+    "stride": lambda draw, drawn: draw(st.integers(1, 12)),
+    "batch": lambda draw, drawn: draw(st.integers(1, 5)),
+}
+
+
+@st.composite
+def inputs(
+    draw: st.DrawFn, names: Collection[str], abilities: Collection[str], sharings: Collection[str | None]
+) -> dict[str, Any]:
+    """A value for each of these names of :data:`INPUTS`, and for ``scene``, in their order."""
+    drawn: dict[str, Any] = {"abilities": abilities}
+    for name in names:
+        if name == "scene":
+            drawn[name] = draw(scenes(sharings, wide="float64" not in abilities))
+        else:
+            drawn[name] = INPUTS[name](draw, drawn)
+    del drawn["abilities"]
+    return drawn

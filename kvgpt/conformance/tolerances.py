@@ -1,4 +1,4 @@
-"""How far a right answer may be from the oracle: one table, and the reason for each line."""
+"""How far a right answer may be from the oracle: one table, the reason for each line, and the bug that must exceed it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,65 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Semantics, in float64. Rounding takes cached logits 1e-14 from uncached ones; the smallest real bug, 1e-3.
-SEMANTICS = 1e-9
 
-# Mean negative log-likelihood in nats, autoregressive against teacher-forced, in float32: rounding differs from token
-# to token by about 4e-7 and averages out.
-MEAN_NLL_FLOAT32 = 1e-6
+@dataclass(frozen=True)
+class Tolerance:
+    """``bug`` names the class under ``tests/meta`` whose error must be beyond ``value``."""
 
-# A dtype's own error: twice that of plain torch in the same dtype, both against float64, plus one rounding step of the
-# answer (Dao-AILab/flash-attention, tests/test_flash_attn.py), and one and a half times in the mean.
-ERROR_RATIO, MEAN_ERROR_RATIO = 2.0, 1.5
+    value: float
+    unit: str
+    derivation: str
+    bug: str
+
+
+TABLE = {
+    "semantics": Tolerance(
+        1e-9,
+        "logit, in float64",
+        "Rounding takes cached logits 1e-14 from uncached ones, the smallest real bug 1e-3: any number between serves.",
+        "OffByOneWindow",
+    ),
+    "error ratio": Tolerance(
+        2.0,
+        "of plain torch's largest error in the same dtype, plus one rounding of the answer",
+        "Dao-AILab/flash-attention, tests/test_flash_attn.py: another order of the same sums is off by as much again.",
+        "AttendsInBfloat16",
+    ),
+    "mean error ratio": Tolerance(
+        1.5,
+        "of plain torch's mean error in the same dtype, plus one rounding of the answer",
+        "The same source; in the mean, luck evens out.",
+        "AttendsInBfloat16",
+    ),
+    "one rounding": Tolerance(
+        0.5,
+        "of the distance between two numbers of the dtype, at the size of the number",
+        "What is read may be computed in more than one way; each ends in one rounding to the dtype.",
+        "RawScale",
+    ),
+    "bound": Tolerance(
+        1e-6,
+        "of the bound that the cache states, beyond it, in float32 and lower; 1e-12 in float64",
+        "The bound itself is computed in floating point; one rounding to the dtype comes on top.",
+        "ZeroRowsDivide",
+    ),
+    "spread": Tolerance(
+        0.6,
+        "root mean square of (error / bound)",
+        "Rounding evenly gives 1/sqrt(3) = 0.577; 16,384 numbers move it by 0.003.",
+        "SevenBits",
+    ),
+    "mean nll": Tolerance(
+        1e-6,
+        "nat, autoregressive against teacher-forced, in float32; 1e-10 in float64",
+        "A token's loss is off by about 4e-7 in float32, and the signs even out.",
+        "ForgetsToResetBetweenWindows",
+    ),
+}
+
+SEMANTICS = TABLE["semantics"].value
+ERROR_RATIO, MEAN_ERROR_RATIO = TABLE["error ratio"].value, TABLE["mean error ratio"].value
+MEAN_NLL_FLOAT32, MEAN_NLL_FLOAT64 = TABLE["mean nll"].value, 1e-10
 
 
 @dataclass(frozen=True)
@@ -51,6 +100,41 @@ def by_ratio(out: Tensor, plain: Sequence[Tensor], truth: Tensor) -> list[Verdic
         Verdict(float(error.max()), ERROR_RATIO * largest + 2 * step, "largest error"),
         Verdict(float(error.mean()), MEAN_ERROR_RATIO * mean + 2 * step, "mean error"),
     ]
+
+
+def copied(out: Tensor, said: Tensor) -> Verdict:
+    """The same numbers, up to one rounding of their dtype; NaN where NaN was said."""
+    if out.shape != said.shape:
+        return Verdict(float("nan"), 0.0, f"shape {tuple(out.shape)} instead of {tuple(said.shape)}: the difference")
+    if not torch.equal(out.isnan(), said.isnan()):
+        return Verdict(float("nan"), 0.0, "NaN where a number was said, or a number for NaN: the difference")
+    beyond = ((out.double() - said.double()).abs() - one_rounding(said.double(), out.dtype)).nan_to_num(0.0)
+    return Verdict(max(0.0, float(beyond.max())), 0.0, "largest difference from round_trip() beyond one rounding")
+
+
+def bounded(back: Tensor, given: Tensor, bound: Tensor) -> Verdict:
+    """``back`` (N, D) within ``bound`` (N, 1) of what was given; one rounding to the dtype comes on top."""
+    slack = TABLE["bound"].value if back.dtype != torch.float64 else 1e-12
+    error = (back.double() - given.double()).abs()
+    allowed = bound * (1 + slack) + one_rounding(back.double(), back.dtype)
+    row = int((error - allowed).amax(dim=1).argmax()) if error.isfinite().all() else 0
+    column = int((error - allowed)[row].argmax())
+    within = bool((error <= allowed).all())  # False for NaN
+    return Verdict(
+        float(error[row, column]) if within or error.isfinite().all() else float("nan"),
+        float(allowed[row, column]),
+        "largest error against its bound",
+    )
+
+
+def evenly(errors: Tensor) -> Verdict:
+    """Errors as parts of their bound."""
+    return Verdict(float(errors.square().mean().sqrt()), TABLE["spread"].value, "root mean square of error / bound")
+
+
+def one_rounding(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The most that rounding float64 ``x`` to ``dtype`` changes each number by."""
+    return x.abs() * torch.finfo(dtype).eps * TABLE["one rounding"].value
 
 
 def _largest(difference: Tensor) -> float:

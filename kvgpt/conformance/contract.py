@@ -1,0 +1,300 @@
+"""A8, A10, A11 and A14 to A17: what a cache refuses, leaves alone and is honest about."""
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kvgpt.caches.base import KVCache, Unsupported
+from kvgpt.conformance.promise import promise
+from kvgpt.conformance.strategies import LONGEST
+from kvgpt.conformance.subject import Stage
+from kvgpt.storages import tensors_of
+
+POISON = (float("nan"), float("inf"), 1e30)
+ODD_ROOM = 37  # no other size in sight: a tensor with this much room is where tokens are kept
+
+
+def contents(cache: KVCache) -> list[Tensor]:
+    """Copies of all that is read back."""
+    return [part.clone() for layer in range(cache.shape.n_layer) for part in cache.read(layer)]
+
+
+def unchanged(cache: KVCache, before: list[Tensor], length: int, what: str) -> None:
+    """Assert that a cache holds ``length`` tokens and reads back as before, to the bit."""
+    assert cache.length == length, f"{what}: length went from {length} to {cache.length}"
+    same = all(same_bits(one, other) for one, other in zip(before, contents(cache), strict=True))
+    assert same, f"{what}: what is read back changed"
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
+
+
+@promise("A8", "A full cache refuses one more token before anything is written; full to the last it serves.", "keeps")
+def overflow(stage: Stage, room: int, n: int) -> None:
+    if "window" in stage.subject.abilities:  # its own room never ends, that of the learned positions does
+        engine, full = stage.engine(), LONGEST
+        engine.prefill(stage.ids(full))
+        cache, attempt = engine.cache, lambda: engine.prefill(stage.ids(n))
+    else:
+        cache, full = stage.cache(room), room
+        stage.step(cache, room)
+        attempt = lambda: cache.attend(0, *stage.vectors(n))  # noqa: E731 - one of two
+    before = contents(cache)
+    try:
+        attempt()
+    except ValueError as error:
+        numbers = all(str(number) in str(error) for number in (full, n))
+        assert numbers, f"{n} tokens more than {full}: the error names not both: {error}"
+    else:
+        raise AssertionError(f"{n} tokens more than its {full} were accepted")
+    unchanged(cache, before, full, f"{n} tokens more than its {full}")
+
+
+@promise("A10", "What was never written, and what was let go, has no part in any answer.", "keeps", "no window")
+def poison(stage: Stage, sizes: tuple[int, ...], kept: int, n: int) -> None:
+    clean = stage.cache(ODD_ROOM)
+    answers = [stage.step(clean, size, salt=10 * number) for number, size in enumerate(sizes)]
+    for value in POISON:
+        cache = stage.cache(ODD_ROOM)
+        for room in _rooms(cache):
+            _fill(room, value)
+        for number, size in enumerate(sizes):
+            out = stage.step(cache, size, salt=10 * number)
+            same = all(same_bits(one, other) for one, other in zip(answers[number], out, strict=True))
+            assert same, f"{value} in slots that were never written changed an answer"
+    if "crop" not in stage.subject.abilities:
+        return
+    clean.crop(kept)
+    right = stage.step(clean, n, salt=1000)
+    for value in POISON:
+        cache, short = stage.cache(ODD_ROOM), stage.cache(ODD_ROOM)
+        for room in (*_rooms(cache), *_rooms(short)):
+            _fill(room, value)
+        rooms = _rooms(cache), _rooms(short)
+        marks = [room.clone() for room in rooms[1]]
+        for number, size in enumerate(sizes):
+            stage.step(cache, size, salt=10 * number)
+        if kept:
+            _prefix(stage, short, sizes, kept)
+        cache.crop(kept)
+        for room, other, mark in zip(*rooms, marks, strict=True):
+            let_go = _bits(other) == _bits(mark)  # what a cache that saw only the first tokens never wrote
+            _bits(room)[let_go] = _bits(mark)[let_go]
+        out = stage.step(cache, n, salt=1000)
+        same = all(same_bits(one, other) for one, other in zip(right, out, strict=True))
+        assert same, f"{value} in slots that crop({kept}) let go changed an answer"
+
+
+@promise("A11", "How the given tensors lie in memory, and how much room there is, changes nothing.", "keeps")
+def layout(stage: Stage, sizes: tuple[int, ...]) -> None:
+    plain, roomy, strided = stage.cache(), stage.cache(stage.room if stage.window[0] else 2 * LONGEST), stage.cache()
+    for number, n in enumerate(sizes):
+        for layer in range(plain.shape.n_layer):
+            q, k, v = stage.vectors(n, 10 * number + layer)
+            plain.attend(layer, q, k, v)
+            for what, cache, given in (
+                ("more room", roomy, (q, k, v)),
+                ("strided vectors", strided, tuple(map(_elsewhere, (q, k, v)))),
+            ):
+                out = cache.attend(layer, *given)
+                pairs = zip(plain.read(layer), cache.read(layer), strict=True)
+                assert all(same_bits(one, other) for one, other in pairs), f"{what}: something else was stored"
+                if stage.window[0] is None:
+                    stage.attended(cache, layer, q, out)
+        for cache in (plain, roomy, strided):
+            cache.advance(n)
+
+
+@promise("T1", "attend() is attention over what read() returns, no further off than plain torch in the same dtype.", "no window")
+def attention(stage: Stage, sizes: tuple[int, ...]) -> None:
+    cache = stage.cache()
+    for number, n in enumerate(sizes if "keeps" in stage.subject.abilities else sizes[:1]):
+        for layer in range(cache.shape.n_layer):
+            q, k, v = stage.vectors(n, 10 * number + layer)
+            stage.attended(cache, layer, q, cache.attend(layer, q, k, v))
+        cache.advance(n)
+
+
+@promise("T2", "The same tokens in the same cuts give the same bits, after reset() too.")
+def repeats(stage: Stage, sizes: tuple[int, ...]) -> None:
+    ids, engine, other = stage.ids(sum(sizes)), stage.engine(), stage.engine()
+    first = stage.feed(engine, ids, sizes)
+    assert same_bits(first, stage.feed(other, ids, sizes)), "two caches gave different answers"
+    engine.reset()
+    assert same_bits(first, stage.feed(engine, ids, sizes)), "after reset() the same tokens gave other answers"
+
+
+@promise("A14", "Addresses stay, and a decode step reads position, never length, as a captured graph must.", "graphable")
+def graph(stage: Stage, sizes: tuple[int, ...], n: int) -> None:
+    cache, guide = stage.cache(), stage.cache()
+    homes = [tensor.data_ptr() for tensor in tensors_of(cache)]
+    for number, size in enumerate(sizes):
+        stage.step(cache, size, salt=10 * number)
+        stage.step(guide, size, salt=10 * number)
+    for number in range(n):
+        right = stage.step(guide, 1, salt=1000 + 10 * number)
+        length = cache.length
+        # What a graph saw when it was captured: a host length of another step, and the device's position of this one.
+        cache._rewind(length - 1)
+        cache.position.fill_(length)
+        out = [cache.attend(layer, *stage.vectors(1, 1000 + 10 * number + layer)) for layer in range(len(right))]
+        cache._rewind(length + 1)
+        for one, other in zip(right, out, strict=True):
+            assert torch.equal(one, other), "a decode step depends on the host's length"
+    if "crop" in stage.subject.abilities:
+        cache.crop(1)
+    cache.reset()
+    assert [tensor.data_ptr() for tensor in tensors_of(cache)] == homes, "a tensor moved: a captured graph reads the old"
+
+
+@promise("A15", "What is given is neither changed nor kept: the caller may reuse it at once.")
+def ownership(stage: Stage, n: int) -> None:
+    cache, twin = stage.cache(), stage.cache()
+    layers = range(cache.shape.n_layer)
+    for layer in layers:
+        given, right = stage.vectors(n, layer), twin.attend(layer, *stage.vectors(n, layer))
+        copies = [part.clone() for part in given]
+        out = cache.attend(layer, *given)
+        assert all(map(same_bits, given, copies)), "attend() changed the tensors that it was given"
+        for part in given[1:]:
+            part.fill_(7)
+        assert torch.equal(cache.attend(layer, given[0]), right), "a follower saw what the caller wrote into k and v"
+        out.fill_(7)
+        assert torch.equal(cache.attend(layer, given[0]), right), "an answer is memory of the cache's own"
+    if "keeps" not in stage.subject.abilities:
+        return
+    length = cache.length
+    for one in (cache, twin):
+        one.advance(n)
+    assert length == 0, "length is a live reference, not a value"
+    for one, other in zip(stage.step(cache, 1, 50), stage.step(twin, 1, 50), strict=True):
+        assert torch.equal(one, other), "what the caller wrote into k and v is in the cache"
+    if "select" in stage.subject.abilities:
+        rows = torch.zeros(1, dtype=torch.int64)
+        cache.select(rows)
+        twin.select([0])
+        rows.fill_(99)
+        for one, other in zip(stage.step(cache, 1, 60), stage.step(twin, 1, 60), strict=True):
+            assert torch.equal(one, other), "select() kept the caller's list of rows"
+
+
+@promise("A16", "What does not fit is a TypeError or a ValueError before anything is written.", "keeps")
+def contract(stage: Stage, sizes: tuple[int, ...], n: int) -> None:
+    cache, twin = stage.cache(), stage.cache()
+    for number, size in enumerate(sizes):
+        stage.step(cache, size, 10 * number)
+        stage.step(twin, size, 10 * number)
+    before = contents(cache)
+    for what, layer, given in _misfits(stage, cache, n):
+        try:
+            cache.attend(layer, *given)
+        except (TypeError, ValueError):
+            pass
+        else:
+            raise AssertionError(f"{what} was accepted")
+        unchanged(cache, before, sum(sizes), what)
+    for rows in ([], [stage.scene.batch], [-1], [[0]]):
+        _refused("select", cache, before, rows)
+    for length in (-1, sum(sizes) + 1):
+        _refused("crop", cache, before, length)
+    for one, other in zip(stage.step(cache, n, 1000), stage.step(twin, n, 1000), strict=True):
+        assert torch.equal(one, other), "what was refused changed the next answer"
+
+
+@promise("A17", "What a cache does not offer it refuses as Unsupported; what it offers, it does.", "keeps")
+def honesty(stage: Stage, n: int) -> None:
+    cache = stage.cache()
+    stage.step(cache, n)
+    before, abilities = contents(cache), stage.subject.abilities
+    calls: list[tuple[str, list[Any]]] = [("crop", [n]), ("select", [[0]]), ("fork", []), ("state", []), ("reset", [])]
+    for operation, arguments in calls:
+        try:
+            getattr(cache, operation)(*arguments)
+        except Unsupported:
+            assert operation not in abilities, f"{operation}() is overridden, and unsupported all the same"
+            unchanged(cache, before, n, f"{operation}() that is not offered")
+        else:
+            assert operation in abilities, f"{operation}() is not offered, and passed"
+        if operation == "select" and "select" in abilities:
+            assert cache.shape.batch_size == 1, "select([0]) left shape.batch_size as it was"
+            cache, before = stage.cache(), contents(cache)
+            stage.step(cache, n)
+            before = contents(cache)
+    if "lossy" in abilities and "map" not in abilities:
+        try:
+            cache.round_trip(0, *stage.vectors(1)[1:])
+        except Unsupported:
+            return
+        raise AssertionError("a lossy cache says that its vectors read back unchanged")
+
+
+def _refused(operation: str, cache: KVCache, before: list[Tensor], argument: Any) -> None:
+    length = cache.length
+    try:
+        getattr(cache, operation)(argument)
+    except (TypeError, ValueError, Unsupported):
+        unchanged(cache, before, length, f"{operation}({argument})")
+    else:
+        raise AssertionError(f"{operation}({argument}) was accepted after {length} tokens of {cache.shape.batch_size} rows")
+
+
+def _misfits(stage: Stage, cache: KVCache, n: int) -> Iterator[tuple[str, int, list[Tensor | None]]]:
+    q, k, v = stage.vectors(n)
+    wrong = torch.float32 if k.dtype != torch.float32 else torch.bfloat16
+    more, longer = stage.vectors(n, batch=stage.scene.batch + 1), stage.vectors(n + 1)
+    yield "a layer that is not there", cache.shape.n_layer, [q, k, v]
+    yield "a negative layer", -1, [q, k, v]
+    yield "vectors of another batch", 0, [*more]
+    yield "keys of another batch", 0, [q, more[1], more[2]]
+    yield "keys of more heads", 0, [q, torch.cat([k, k], dim=1), torch.cat([v, v], dim=1)]
+    yield "a query of fewer heads", 0, [q[:, :0], k, v]
+    yield "values of another length than keys", 0, [q, k, longer[2]]
+    yield "more keys than queries", 0, [q, longer[1], longer[2]]
+    yield "keys of another head_dim", 0, [q, k[..., :-1], v[..., :-1]]
+    yield f"keys and values in {wrong}", 0, [q, k.to(wrong), v.to(wrong)]
+    yield "keys and values on another device", 0, [q, k.to("meta"), v.to("meta")]
+    yield "keys without values", 0, [q, k, None]
+    yield "a follower before its owner", 0, [q]
+
+
+def _rooms(cache: KVCache) -> list[Tensor]:
+    """The preallocated tensors of a cache: those with room for every token of every row and head."""
+    shape = cache.shape
+    enough = shape.batch_size * shape.n_head * shape.max_length
+    return [tensor for tensor in tensors_of(cache) if tensor.numel() >= enough and tensor.is_contiguous()]
+
+
+def _fill(room: Tensor, value: float) -> None:
+    if not room.is_floating_point():
+        value = 77
+    elif isfinite(value):
+        value = min(value, torch.finfo(room.dtype).max)
+    room.fill_(value)
+
+
+def _bits(room: Tensor) -> Tensor:
+    kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return room.view(kinds[room.element_size()])
+
+
+def _elsewhere(part: Tensor) -> Tensor:
+    """The same numbers with other strides, at an offset in a larger storage."""
+    B, H, T, D = part.shape
+    home = part.new_full((B, T, H, D + 3), 5.0).transpose(1, 2)
+    home[..., 2 : 2 + D] = part
+    return home[..., 2 : 2 + D]
+
+
+def _prefix(stage: Stage, cache: KVCache, sizes: tuple[int, ...], kept: int) -> None:
+    """Feed the first ``kept`` tokens of what was fed in chunks of these sizes."""
+    for number, size in enumerate(sizes):
+        n = min(size, kept - cache.length)
+        if n < 1:
+            return
+        for layer in range(cache.shape.n_layer):
+            cache.attend(layer, *(part[:, :, :n] for part in stage.vectors(size, 10 * number + layer)))
+        cache.advance(n)

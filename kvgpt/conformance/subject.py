@@ -1,0 +1,282 @@
+"""What is under test, and the stage that it is put on: a model, a prompt, and the right answer to compare with."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from kvgpt import perplexity, registry, sampling
+from kvgpt.attention import PATHS, Attention, banded_mask
+from kvgpt.caches.base import KVCache, KVShape
+from kvgpt.caches.none import NoCache
+from kvgpt.config import GPTConfig, sharing_group
+from kvgpt.conformance import oracle, strategies, tolerances
+from kvgpt.conformance.lookup import Lookup
+from kvgpt.conformance.strategies import LONGEST, VOCABULARY, Scene
+from kvgpt.engine import Engine
+from kvgpt.model import GPT
+from kvgpt.recipes import REFERENCE, Variant
+
+OPERATIONS = ("reset", "crop", "select", "fork", "state")  # that a cache may offer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A cache by its variant's name, as ``package.module:Class[+cla2]`` or as a class; ``dtype`` by its name in torch.
+
+    The other fields are the parts of kvgpt that it runs with. They are fields so that broken ones can take their place.
+    """
+
+    cache: str | type[KVCache]
+    dtype: str = "float64"
+    device: str = "cpu"
+    engine: type[Engine] = Engine
+    build: Callable[[GPTConfig, int, torch.dtype], GPT] = field(default=strategies.model, repr=False)
+    sampler: type[sampling.Sampler] = sampling.Sampler
+    windows: type[perplexity.Windows] = perplexity.Windows
+    forced: Callable[[Engine, perplexity.Windows], perplexity.Score] = field(
+        default=perplexity.teacher_forced, repr=False
+    )
+    stepped: Callable[[Engine, perplexity.Windows], perplexity.Score] = field(
+        default=perplexity.autoregressive, repr=False
+    )
+
+    @cached_property
+    def recipe(self) -> registry.Recipe:
+        if isinstance(self.cache, str) and ":" in self.cache:
+            return registry.resolve(registry.plug_in(self.cache)[0])
+        return registry.resolve(self.cache)
+
+    @property
+    def name(self) -> str:
+        return self.cache if isinstance(self.cache, str) else self.recipe.name
+
+    @property
+    def variant(self) -> Variant | None:
+        """The recipe of a built-in cache; None for a stranger's."""
+        return self.recipe.variant
+
+    @cached_property
+    def sharings(self) -> tuple[str | None, ...]:
+        """The sharings to draw from: a stranger's cache must serve a model of any."""
+        if self.variant is not None:
+            return (self.variant.sharing,)
+        asked = registry.plug_in(self.cache)[1] if isinstance(self.cache, str) else None
+        return (asked,) if asked else (None, "cla2", "cla3")
+
+    @cached_property
+    def abilities(self) -> frozenset[str]:
+        """What this cache declares of itself, in the words that properties use for what they need."""
+        kind = self.recipe.cache_class
+        windowed = self.cache_of(KVShape(1, 1, 1, 2, 4, torch.float32, torch.device(self.device))).window is not None
+        declared = {
+            "graphable": kind.graphable,
+            "keeps": not kind.stateless,
+            "lossy": kind.lossy,
+            "map": kind.lossy and kind.offers("round_trip"),
+            "answer": not kind.lossy or kind.offers("round_trip"),
+            "bound": kind.error_bound is not None,
+            "symmetric": kind.symmetric,
+            "window": windowed,
+            "no window": not windowed,
+            "built-in": self.variant is not None,
+            "reference": self.variant == Variant.parse(REFERENCE) and self.dtype == "float64",
+            "float64": self.dtype == "float64",
+            "logits": not kind.lossy or self.dtype == "float64",  # comparable ones: see Stage
+            "wide": self.dtype in ("float64", "float32"),
+            **{operation: kind.offers(operation) for operation in OPERATIONS},
+        }
+        return frozenset(ability for ability, has in declared.items() if has)
+
+    def cache_of(self, shape: KVShape) -> KVCache:
+        return self.recipe.cache(shape)
+
+
+class Stage:
+    """A scene built: the subject on a model of it, and what it must answer."""
+
+    def __init__(self, subject: Subject, scene: Scene) -> None:
+        self.subject, self.scene = subject, scene
+        self.dtype: torch.dtype = getattr(torch, subject.dtype)
+        self.config = GPTConfig(
+            n_layer=scene.n_layer,
+            n_head=scene.kv_heads * scene.groups,
+            n_embd=scene.kv_heads * scene.groups * scene.head_dim,
+            vocab_size=VOCABULARY,
+            block_size=LONGEST,
+            n_kv_head=None if scene.groups == 1 else scene.kv_heads,
+        )
+        self.room = scene.room if "window" in subject.abilities else LONGEST
+
+    @cached_property
+    def plain(self) -> GPT:
+        """The model before anything is shared or aligned."""
+        return self.subject.build(self.config, self.scene.seed, self.dtype).to(self.device)
+
+    @cached_property
+    def model(self) -> GPT:
+        """The model that computes the subject's function.
+
+        Codes flip where a number sits on the edge between two: a lossy cache in a low dtype is given numbers that are
+        the same however they are fed.
+        """
+        variant, sharing = self.subject.variant, self.scene.sharing
+        if "logits" not in self.subject.abilities:
+            config = replace(self.config, sharing=sharing, align=variant.align if variant else None)
+            return cast(GPT, Lookup(config, self.scene.seed, self.dtype, self.device))  # all that an engine asks for
+        shared = self.plain if variant else self.plain.share(sharing)
+        calibration = strategies.ids(2, LONGEST, self.scene.seed)
+        return self.subject.engine(shared, self._runs, 1, 1, calibration=calibration).model
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The weights that the oracle computes with: the checkpoint's own, unless an alignment changed them."""
+        return (self.plain if self.model.config.align is None else self.model).state_dict()
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.subject.device)
+
+    @property
+    def _runs(self) -> str | type[KVCache] | Variant:
+        return self.subject.variant or self.subject.recipe.cache_class
+
+    @contextmanager
+    def on_its_path(self) -> Iterator[None]:
+        """The scene's choice among SDPA's own implementations."""
+        if self.scene.path == "math":
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        else:
+            yield
+
+    def engine(self, batch: int | None = None, room: int | None = None) -> Engine:
+        return self.subject.engine(self.model, self._runs, batch or self.scene.batch, room or self.room)
+
+    def ids(self, length: int, salt: int = 0, batch: int | None = None) -> Tensor:
+        """(batch, length) tokens that follow from the scene's seed; another ``salt``, others."""
+        return strategies.ids(batch or self.scene.batch, length, self.scene.seed + salt).to(self.device)
+
+    def feed(self, engine: Engine, ids: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Logits of every position (B, T, V), ids fed in chunks of these sizes, single tokens by ``decode``."""
+        return torch.cat(
+            [
+                engine.decode(chunk).unsqueeze(1)
+                if chunk.size(1) == 1
+                else engine.prefill(chunk, every_position=True)
+                for chunk in ids.split(list(sizes), dim=1)
+            ],
+            dim=1,
+        )
+
+    def fed(self, sizes: Sequence[int], batch: int | None = None) -> tuple[Engine, Tensor]:
+        """An engine that has seen a prompt in chunks of these sizes, and the prompt."""
+        engine, ids = self.engine(batch), self.ids(sum(sizes), batch=batch)
+        self.feed(engine, ids, sizes)
+        return engine, ids
+
+    def agree(self, out: Tensor, history: Tensor, start: int = 0) -> None:
+        """Assert that ``out`` (B, n, ·) is the right answer to positions ``start`` and on of ``history`` (B, S)."""
+        window, sinks = self.window
+        round_trip = self.probe.round_trip if "map" in self.subject.abilities else None
+        here = slice(start, start + out.size(1))
+        if isinstance(self.model, Lookup):
+            vectors = list(self.model.vectors(history, round_trip))
+            truth = torch.cat([_flat(oracle.attention(*qkv, window, sinks)) for qkv in vectors], dim=2)
+            plain = [torch.cat([_flat(path(*qkv)) for qkv in vectors], dim=2) for path in self._attentions(history)]
+        else:
+            truth = oracle.logits(
+                self.state,
+                history.cpu(),
+                self.config.n_head,
+                sharing_group(self.scene.sharing),
+                self.config.n_kv_head,
+                round_trip,
+                window,
+                sinks,
+            )
+            plain = [] if self.dtype == torch.float64 else [self._uncached(history, path) for path in PATHS.values()]
+        self._close(out, [one[:, here] for one in plain], truth[:, here], f"after {start} tokens and {out.size(1)} more")
+
+    def attended(self, cache: KVCache, layer: int, q: Tensor, out: Tensor) -> None:
+        """Assert that ``out`` (B, H, T, D) is what q sees in all that the cache reads back for ``layer``."""
+        k, v = cache.read(layer)
+        plain = [path(q, k, v, None) for path in PATHS.values()]
+        self._close(out, plain, oracle.attention(q, k, v), f"layer {layer} after {k.size(2)} tokens")
+
+    def _close(self, out: Tensor, plain: Sequence[Tensor], truth: Tensor, where: str) -> None:
+        """The rule of the dtype: semantics in float64, in others the ratio to plain torch's own error."""
+        if self.dtype == torch.float64:
+            verdicts = [tolerances.exact(out.cpu(), truth.cpu())]
+        else:
+            verdicts = tolerances.by_ratio(out.cpu(), [one.cpu() for one in plain], truth.cpu())
+        for verdict in verdicts:
+            assert verdict, f"{where}: {verdict}"
+
+    @cached_property
+    def probe(self) -> KVCache:
+        """A cache of this stage that nothing is fed to."""
+        return self.engine().cache
+
+    @cached_property
+    def window(self) -> tuple[int | None, int]:
+        return self.probe.window, self.probe.sinks
+
+    def cache(self, room: int | None = None, batch: int | None = None) -> KVCache:
+        """A cache of the scene's shape, without a model."""
+        c = self.config
+        shape = KVShape(
+            c.n_layer, batch or self.scene.batch, c.kv_heads, c.head_dim, room or self.room, self.dtype, self.device
+        )
+        return self.subject.cache_of(shape)
+
+    def cache_of_size(self, head_dim: int) -> KVCache:
+        """A cache of one layer, row and head, with this head_dim and room for two tokens."""
+        return self.subject.cache_of(KVShape(1, 1, 1, head_dim, 2, self.dtype, self.device))
+
+    def vectors(self, n: int, salt: int = 0, batch: int | None = None) -> list[Tensor]:
+        """q (B, H, n, D), k, v (B, H_kv, n, D) that follow from the scene's seed and ``salt``."""
+        c, generator = self.config, torch.Generator().manual_seed(self.scene.seed + salt)
+        heads = (c.n_head, c.kv_heads, c.kv_heads)
+        return [
+            torch.randn(batch or self.scene.batch, h, n, c.head_dim, generator=generator).to(self.device, self.dtype)
+            for h in heads
+        ]
+
+    def step(self, cache: KVCache, n: int, salt: int = 0) -> list[Tensor]:
+        """A step of ``n`` tokens through every layer: what each layer's attention gave, (B, H, n, D)."""
+        layers = range(cache.shape.n_layer)
+        out = [cache.attend(layer, *self.vectors(n, salt + layer, cache.shape.batch_size)) for layer in layers]
+        cache.advance(n)
+        return out
+
+    def _uncached(self, history: Tensor, path: Attention) -> Tensor:
+        """Plain torch: the whole sequence at once, (B, S, V)."""
+        cache = NoCache(self.model.kv_shape(*history.shape))
+        cache.attention = self._masked(path, history.size(1))
+        with torch.no_grad():
+            return self.model(history, cache)
+
+    def _attentions(self, history: Tensor) -> list[Callable[[Tensor, Tensor, Tensor], Tensor]]:
+        return [
+            lambda q, k, v, path=self._masked(path, history.size(1)): path(q, k, v, None)  # type: ignore[misc]
+            for path in PATHS.values()
+        ]
+
+    def _masked(self, path: Attention, length: int) -> Attention:
+        window, sinks = self.window
+        if window is None:
+            return path
+        places = torch.arange(length, device=self.device)
+        band = banded_mask(places, places, window, sinks)
+        return lambda q, k, v, _: path(q, k, v, band)
+
+
+def _flat(heads: Tensor) -> Tensor:
+    """(B, H, T, D) -> (B, T, H D)."""
+    return heads.transpose(1, 2).flatten(2)
