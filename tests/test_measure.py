@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kvgpt import storages
 from kvgpt.measure import device, memory
 
 
@@ -23,7 +24,7 @@ def test_a_storage_behind_many_tensors_counts_once():
     whole = torch.empty(100, dtype=torch.float32)
     thing = type("Thing", (), {})()
     thing.views, thing.more = [whole[:10], {"half": whole[50:]}], (torch.empty(5, dtype=torch.int8), thing)
-    assert memory.distinct_bytes(memory.tensors_of(thing)) == 405
+    assert storages.distinct_bytes(storages.tensors_of(thing)) == 405
 
 
 def test_the_device_is_described_by_stable_facts():

@@ -5,15 +5,15 @@ Three ways in: ``pytest --pyargs kvgpt.conformance --kvgpt-cache package.module:
 """
 
 from kvgpt.conformance import (  # each enters its promises, in the order in which they are reported
-    exactness,
-    contract,
-    quantisation,
-    sharing,
     accounting,
+    contract,
     evaluation,
+    exactness,
     generation,
-    saving,
     life,
+    quantisation,
+    saving,
+    sharing,
 )
 from kvgpt.conformance.kit import DTYPES, Report, again, asked_of, check_cache
 from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise

@@ -1,5 +1,7 @@
 """``pytest --pyargs kvgpt.conformance``: which caches are held to which promises, and what is said of it."""
 
+import inspect
+
 import pytest
 
 from kvgpt.options import SETTINGS
@@ -38,10 +40,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    from kvgpt.registry import whence
-
     return [
-        f"kvgpt: imported {subject.name} from {whence(subject.recipe.cache_class)}"
+        f"kvgpt: imported {subject.name} from {inspect.getsourcefile(subject.recipe.cache_class)}"
         for subject in config.stash[SUBJECTS]
         if subject.dtype == "float64" and subject.variant is None
     ]

@@ -47,7 +47,12 @@ def one_definition(stage: Stage, length: int, stride: int, batch: int) -> None:
         assert change <= allowed, f"{what} the mean loss is {change:.3g} off, allowed {allowed:.3g}"
 
 
-@promise("F2", "The losses are the oracle's, each token scored once, with the context that its window gives it.", "answer", "float64")
+@promise(
+    "F2",
+    "The losses are the oracle's, each token scored once, with the context that its window gives it.",
+    "answer",
+    "float64",
+)
 def losses(stage: Stage, length: int, stride: int, batch: int) -> None:
     subject, text = stage.subject, strategies.ids(1, length, stage.scene.seed)[0]
     cut = subject.windows.cut(text, WINDOW, stride)
@@ -78,7 +83,9 @@ def served(stage: Stage, length: int, stride: int) -> None:
     assert subject.forced(stage.engine(2), cut).served == 0, "teacher forcing does not go through the cache by steps"
 
 
-@promise("F3", "Known answers: even logits give the vocabulary, a Markov chain the exponential of its entropy.", "reference")
+@promise(
+    "F3", "Known answers: even logits give the vocabulary, a Markov chain the exponential of its entropy.", "reference"
+)
 def known_answers(subject: Subject, seed: int, batch: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     even = torch.zeros(VOCABULARY, VOCABULARY, dtype=torch.float64)
@@ -89,13 +96,19 @@ def known_answers(subject: Subject, seed: int, batch: int) -> None:
     text = [0]
     for u in torch.rand(3000, generator=generator).tolist():
         text.append(int(u >= chain[text[-1], 0]))
-    score = subject.stepped(_engine(subject, chain.log(), 16 * batch), subject.windows.cut(torch.tensor(text), WINDOW, WINDOW))
+    score = subject.stepped(
+        _engine(subject, chain.log(), 16 * batch), subject.windows.cut(torch.tensor(text), WINDOW, WINDOW)
+    )
     entropy = -float((torch.tensor([0.8, 0.2]).double() * (chain * chain.log()).sum(dim=1)).sum())
     assert abs(score.mean - entropy) < 0.05, f"a chain of entropy {entropy:.4f} has a mean loss of {score.mean:.4f}"
     assert math.isclose(score.perplexity, math.exp(score.mean)), "perplexity is the exponential of the mean loss"
 
 
-@promise("F4", "The mean is over tokens, its error over windows, a change is paired, and other tokens are refused.", "reference")
+@promise(
+    "F4",
+    "The mean is over tokens, its error over windows, a change is paired, and other tokens are refused.",
+    "reference",
+)
 def means(subject: Subject, seed: int, n: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     text = torch.randint(VOCABULARY, (5 * n + 20,), generator=generator)
@@ -109,11 +122,15 @@ def means(subject: Subject, seed: int, n: int) -> None:
     assert abs(score.mean - float(right.mean())) < 1e-12, "the mean is not the mean over all scored tokens"
     windows = torch.tensor([token // WINDOW for token in scored])
     change, error = score.change(type(score)(score.nll + 0.25, score.window, 0))
-    assert abs(change + 0.25) < 1e-12 and error is not None and error < 1e-12, f"a shift of 0.25 reads {change}, {error}"
+    assert abs(change + 0.25) < 1e-12 and error is not None and error < 1e-12, (
+        f"a shift of 0.25 reads {change}, {error}"
+    )
     residual = [float((right - right.mean())[windows == one].sum()) for one in range(int(windows.max()) + 1)]
     count = len(residual)
     expected = math.sqrt(sum(one**2 for one in residual) * count / (count - 1)) / len(scored)
-    assert score.stderr is not None and abs(score.stderr - expected) < 1e-12, f"stderr {score.stderr}, {expected} is right"
+    assert score.stderr is not None and abs(score.stderr - expected) < 1e-12, (
+        f"stderr {score.stderr}, {expected} is right"
+    )
     shorter = subject.forced(_engine(subject, table, 3), subject.windows.cut(text[:-WINDOW], WINDOW, WINDOW))
     other = subject.forced(_engine(subject, table, 3), subject.windows.cut(text, WINDOW, 5))
     for stranger in (shorter, other):

@@ -1,13 +1,12 @@
 """G: what is generated, by whichever cache, sampler and engine, follows from the logits and the seeds alone."""
 
-import pytest
 import torch
 from torch import Tensor
 
+from kvgpt.conformance.contract import refused
 from kvgpt.conformance.promise import promise
 from kvgpt.conformance.strategies import LONGEST
 from kvgpt.conformance.subject import Stage, Subject
-from kvgpt.sampling import uniforms
 
 TOKENS = 17  # of the vocabulary that samplers are tried on
 
@@ -26,7 +25,11 @@ def greedy(stage: Stage, n: int) -> None:
         assert (best - chosen <= 2e-9).all(), f"token {t} is not the most likely"
 
 
-@promise("G3", "More tokens begin with fewer; with one seed a run repeats, and the global generators are left alone.", "float64")
+@promise(
+    "G3",
+    "More tokens begin with fewer; with one seed a run repeats, and the global generators are left alone.",
+    "float64",
+)
 def prefix(stage: Stage, n: int, seed: int) -> None:
     engine, prompt, before = stage.engine(), stage.ids(2), torch.get_rng_state()
     settings = {"temperature": 0.9, "seed": seed}
@@ -36,7 +39,9 @@ def prefix(stage: Stage, n: int, seed: int) -> None:
     assert torch.equal(engine.generate(prompt, max_new_tokens=n, **settings), short), "one seed, two outcomes"
 
 
-@promise("G5", "Rows with one prompt differ under one seed; a row with its own seed is the same in any batch.", "float64")
+@promise(
+    "G5", "Rows with one prompt differ under one seed; a row with its own seed is the same in any batch.", "float64"
+)
 def rows(stage: Stage, seed: int) -> None:
     batch, prompt = 6, stage.ids(1, batch=1).expand(6, 1)
     settings = {"max_new_tokens": 8, "temperature": 50.0}
@@ -66,11 +71,15 @@ def stopping(stage: Stage, n: int, seed: int) -> None:
     assert torch.equal(stopped, expected), f"with eos={eos} a row goes on, stops early or is padded otherwise"
     full = engine.generate(prompt, max_new_tokens=engine.room - 1)
     assert full.size(1) == engine.room + 1, "the last token is not fed back: one more than the room fits"
-    with pytest.raises(ValueError, match=str(LONGEST)):
-        engine.generate(prompt, max_new_tokens=engine.room)
+    too_many = lambda: engine.generate(prompt, max_new_tokens=engine.room)  # noqa: E731 - an attempt
+    refused("one new token more than fits", too_many, ValueError, naming=str(LONGEST))
 
 
-@promise("G2", "A token is drawn where the cumulative distribution passes its uniform number, never one of chance zero.", "reference")
+@promise(
+    "G2",
+    "A token is drawn where the cumulative distribution passes its uniform number, never one of chance zero.",
+    "reference",
+)
 def drawn(subject: Subject, seed: int, u: float, k: int, p: float) -> None:
     logits = _logits(seed)
     logits[:, ::3] = -torch.inf
@@ -81,11 +90,20 @@ def drawn(subject: Subject, seed: int, u: float, k: int, p: float) -> None:
     width = chances.gather(1, token)
     assert (width > 0).all(), "a token of probability zero was drawn"
     assert ((before <= u + 1e-9) & (u <= before + width + 1e-9)).all(), f"u = {u} fell elsewhere"
+    for row, token in (chances > 1e-6).nonzero().tolist():
+        for part in (0.001, 0.999):  # well within its share, and near both ends of it
+            where = chances[row, :token].sum() + part * chances[row, token]
+            one = sampler.pick(logits[row : row + 1], where[None])
+            assert int(one) == token, f"u = {float(where)} lies in the share of {token}, not of {int(one)}"
     at_zero = subject.sampler(1.0).pick(logits, torch.zeros(3, dtype=torch.float64))
     assert (at_zero == 1).all(), f"u = 0 is the first token of any chance, not {at_zero.flatten().tolist()}"
 
 
-@promise("G4", "top_k keeps exactly k, ties by index; top_p of those the smallest set that reaches p; sums are 1.", "reference")
+@promise(
+    "G4",
+    "top_k keeps exactly k, ties by index; top_p of those the smallest set that reaches p; sums are 1.",
+    "reference",
+)
 def support(subject: Subject, seed: int, k: int, p: float, tied: bool) -> None:
     logits = _logits(seed)
     if tied:
@@ -119,6 +137,7 @@ def support(subject: Subject, seed: int, k: int, p: float, tied: bool) -> None:
 
 @promise("G7", "A row's uniforms come from its seed alone, in [0, 1).", "reference")
 def chances(subject: Subject, seed: int, n: int) -> None:
+    uniforms = subject.uniforms
     assert torch.equal(uniforms(seed, 4, n)[:2], uniforms(seed, 2, n)), "more rows changed the first ones"
     assert torch.equal(uniforms(seed, 2, n + 3)[:, :n], uniforms(seed, 2, n)), "more numbers changed the first ones"
     assert torch.equal(uniforms([seed, seed + 1], 2, n)[1], uniforms([seed + 1], 1, n)[0]), "a seed depends on its row"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from kvgpt.caches.base import KVCache
 from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise
 from kvgpt.conformance.strategies import Scene
@@ -36,7 +35,7 @@ class Report:
 def asked_of(subject: Subject) -> tuple[list[Promise], dict[str, str]]:
     """The promises that a subject is held to, and by name the reason why it is not held to the others."""
     asked, others = [], {}
-    for promise in PROMISES.values():
+    for promise in sorted(PROMISES.values(), key=lambda one: (one.code[0], int(one.code[1:]))):
         missing = sorted(promise.needs - subject.abilities)
         if not missing:
             asked.append(promise)

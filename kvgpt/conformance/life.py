@@ -4,11 +4,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
 from kvgpt.conformance.accounting import count
+from kvgpt.conformance.contract import refused
 from kvgpt.conformance.promise import promise
 from kvgpt.conformance.strategies import Op
 from kvgpt.conformance.subject import Stage
@@ -66,5 +66,5 @@ def _through_a_file(stage: Stage, engine: Engine) -> Engine:
 def _refuse(stage: Stage, one: Life) -> None:
     """One token more than fits is refused before anything is written."""
     too_many = one.engine.room - one.history.size(1) + 1
-    with pytest.raises(ValueError, match="room"):
-        one.engine.prefill(stage.ids(too_many, 0, one.history.size(0)))
+    ids = stage.ids(too_many, 0, one.history.size(0))
+    refused(f"{too_many} tokens more than fit", lambda: one.engine.prefill(ids), ValueError, naming="room")

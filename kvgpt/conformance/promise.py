@@ -51,7 +51,9 @@ class Promise:
         with stage.on_its_path():
             self.check(stage, **inputs)
 
-    def __call__(self, subject: Subject, examples: int = EXAMPLES, seed: int | None = None, shrink: bool = True) -> None:
+    def __call__(
+        self, subject: Subject, examples: int = EXAMPLES, seed: int | None = None, shrink: bool = True
+    ) -> None:
         """Draw ``examples`` inputs, half as many in a dtype lower than float64, where semantics are proven already.
 
         They are the same in every run unless a ``seed`` is given. Raises :class:`Broken`.

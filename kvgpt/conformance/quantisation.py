@@ -9,7 +9,9 @@ from kvgpt.conformance.promise import promise
 from kvgpt.conformance.subject import Stage
 
 
-@promise("B1", "However vectors come, read() returns what round_trip() says of each, the step's own too.", "map", "keeps")
+@promise(
+    "B1", "However vectors come, read() returns what round_trip() says of each, the step's own too.", "map", "keeps"
+)
 def read_is_round_trip(stage: Stage, sizes: tuple[int, ...]) -> None:
     cache = stage.cache()
     said: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(cache.shape.n_layer)]
@@ -26,7 +28,12 @@ def read_is_round_trip(stage: Stage, sizes: tuple[int, ...]) -> None:
         cache.advance(n)
 
 
-@promise("B2", "A vector reads back within the bound that the cache states, of any size and however awkward.", "bound", "keeps")
+@promise(
+    "B2",
+    "A vector reads back within the bound that the cache states, of any size and however awkward.",
+    "bound",
+    "keeps",
+)
 def bound(stage: Stage, kind: str, size: int, seed: int) -> None:
     for row, back, largest in _stored(stage, kind, size, seed):
         verdict = tolerances.bounded(back, row, _bound(stage) * largest)

@@ -27,9 +27,12 @@ def slots_apart(stage: Stage, n: int) -> None:
             assert not any(torch.equal(mine, theirs) for mine, theirs in pairs), f"slots {other} and {one} read alike"
 
 
-@promise("C3", "With a sharing the cached model computes what the uncached one with that sharing does.", "answer", "logits")
+@promise(
+    "C3", "With a sharing the cached model computes what the uncached one with that sharing does.", "answer", "logits"
+)
 def shared_model(stage: Stage, sizes: tuple[int, ...]) -> None:
     ids = stage.ids(sum(sizes))
+    stage.agree(stage.feed(stage.engine(), ids, sizes), ids)
     slots = len(set(stage.model.config.slots))
     assert stage.probe.shape.n_layer == slots, f"{slots} layers own keys and values, the cache has another number"
     group, kv = sharing_group(stage.scene.sharing), stage.config.n_kv_head
@@ -37,7 +40,6 @@ def shared_model(stage: Stage, sizes: tuple[int, ...]) -> None:
     if stage.dtype == torch.float64:
         verdict = tolerances.exact(stage.plain.share(stage.scene.sharing)(ids).cpu(), truth)
         assert verdict, f"the uncached model under {stage.scene.sharing}: {verdict}"
-    stage.agree(stage.feed(stage.engine(), ids, sizes), ids)
 
 
 @promise("C4", "Groups of one layer are no sharing at all, to the bit.", "built-in", "keeps")
@@ -62,14 +64,21 @@ def followers_only_read(stage: Stage, sizes: tuple[int, ...], n: int) -> None:
         q, k, v = stage.vectors(n, layer)
         right = cache.attend(layer, q, k, v)
         before, held = [part.clone() for part in cache.read(layer)], cache.nbytes
-        assert torch.equal(cache.attend(layer, q), right), f"a follower of slot {layer} got another answer than its owner"
+        assert torch.equal(cache.attend(layer, q), right), (
+            f"a follower of slot {layer} got another answer than its owner"
+        )
         cache.attend(layer, -q)
         assert all(map(same_bits, before, cache.read(layer))), f"a follower of slot {layer} changed it"
         assert cache.nbytes == held, f"a follower of slot {layer} made the cache grow"
     cache.advance(n)
 
 
-@promise("C6", "Alignment is folded into the weights once: identity maps change nothing, and no step fits anything.", "built-in", "logits")
+@promise(
+    "C6",
+    "Alignment is folded into the weights once: identity maps change nothing, and no step fits anything.",
+    "built-in",
+    "logits",
+)
 def alignment(stage: Stage, sizes: tuple[int, ...]) -> None:
     sharing, ids = stage.scene.sharing or "cla2", stage.ids(sum(sizes))
     shared = stage.plain.share(sharing)
@@ -83,5 +92,3 @@ def alignment(stage: Stage, sizes: tuple[int, ...]) -> None:
     engine = stage.subject.engine(fitted, kind, stage.scene.batch)
     stage.feed(engine, ids, sizes)
     assert engine.model is fitted and all(map(torch.equal, before, fitted.parameters())), "a step changed the weights"
-
-

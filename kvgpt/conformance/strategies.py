@@ -152,14 +152,15 @@ PROMPT, MORE = 14, 8  # tokens of a prompt and of what follows; together within 
 def scenes(draw: st.DrawFn, sharings: Collection[str | None], wide: bool) -> Scene:
     """Scenes under one of ``sharings``; ``wide`` ones are 16 wide at least, as in :func:`wide_configs`."""
     kv_heads, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2]))
+    sharing = draw(st.sampled_from(sorted(sharings, key=str)))
     sizes = [size for size in (2, 5, 8, 16) if not wide or kv_heads * groups * size >= 16]
     return Scene(
-        n_layer=draw(st.integers(1, 3)),
+        n_layer=draw(st.integers(1, 4 if sharing else 3)),  # a second group of cla2 has its follower at the fourth
         kv_heads=kv_heads,
         groups=groups,
         head_dim=draw(st.sampled_from(sizes)),
         batch=draw(batches),
-        sharing=draw(st.sampled_from(sorted(sharings, key=str))),
+        sharing=sharing,
         room=draw(st.integers(1, 12)),
         path=draw(st.sampled_from(["default", "math"])),
         seed=draw(seeds),
@@ -168,22 +169,21 @@ def scenes(draw: st.DrawFn, sharings: Collection[str | None], wide: bool) -> Sce
 
 @st.composite
 def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple[Op, ...]:
-    """Up to a dozen operations that a cache with these abilities must bear, near its capacity as often as not."""
+    """A dozen operations or so that a cache with these abilities must bear, near its capacity as often as not."""
     caches = [(0, scene.batch)]  # tokens seen, rows
     window = scene.room if "window" in abilities else None
     done = []
-    names = ["feed", "feed", "feed", "reset", "refuse", *({"crop", "select", "fork", "state"} & set(abilities))]
-    for _ in range(draw(st.integers(1, 12))):
+    offered = [name for name in ("crop", "crop", "select", "fork", "state") if name in abilities]
+    for _ in range(draw(st.integers(1, 20))):
         which = draw(st.integers(0, len(caches) - 1))
         length, rows = caches[which]
-        name = draw(st.sampled_from(names))
+        feeds = ["feed"] * 4 if length < LONGEST else []
+        name = draw(st.sampled_from([*feeds, *offered, "reset", "refuse"]))
         op = Op(name, which)
         match name:
             case "feed":
-                if length == LONGEST:
-                    continue
-                n = draw(st.sampled_from([1, 1, 2, 3, LONGEST - length]) | st.integers(1, LONGEST - length))
-                op, length = Op(name, which, min(n, LONGEST - length)), length + min(n, LONGEST - length)
+                n = min(LONGEST - length, draw(st.sampled_from([1, 1, 2, 3, LONGEST]) | st.integers(1, LONGEST)))
+                op, length = Op(name, which, n), length + n
             case "crop":
                 if window is not None and length > window:
                     continue
@@ -204,7 +204,8 @@ def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple
 
 
 def _kept(draw: st.DrawFn, drawn: dict[str, Any]) -> int:
-    return draw(st.integers(0, sum(drawn["sizes"])))
+    whole = sum(drawn["sizes"])
+    return draw(st.sampled_from([0, whole, max(whole - 1, 0)]) | st.integers(0, whole))
 
 
 def _rows(draw: st.DrawFn, drawn: dict[str, Any]) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ class Subject:
     engine: type[Engine] = Engine
     build: Callable[[GPTConfig, int, torch.dtype], GPT] = field(default=strategies.model, repr=False)
     sampler: type[sampling.Sampler] = sampling.Sampler
+    uniforms: Callable[..., Tensor] = field(default=sampling.uniforms, repr=False)
     windows: type[perplexity.Windows] = perplexity.Windows
     forced: Callable[[Engine, perplexity.Windows], perplexity.Score] = field(
         default=perplexity.teacher_forced, repr=False
@@ -72,8 +73,11 @@ class Subject:
     @cached_property
     def abilities(self) -> frozenset[str]:
         """What this cache declares of itself, in the words that properties use for what they need."""
-        kind = self.recipe.cache_class
-        windowed = self.cache_of(KVShape(1, 1, 1, 2, 4, torch.float32, torch.device(self.device))).window is not None
+        kind, shape = self.recipe.cache_class, KVShape(1, 1, 1, 2, 4, torch.float32, torch.device(self.device))
+        try:
+            windowed = self.cache_of(shape).window is not None
+        except Exception as error:
+            raise ValueError(f"{self.name} cannot be built for {shape}: {type(error).__name__}: {error}") from error
         declared = {
             "graphable": kind.graphable,
             "keeps": not kind.stateless,
@@ -166,9 +170,7 @@ class Stage:
         """Logits of every position (B, T, V), ids fed in chunks of these sizes, single tokens by ``decode``."""
         return torch.cat(
             [
-                engine.decode(chunk).unsqueeze(1)
-                if chunk.size(1) == 1
-                else engine.prefill(chunk, every_position=True)
+                engine.decode(chunk).unsqueeze(1) if chunk.size(1) == 1 else engine.prefill(chunk, every_position=True)
                 for chunk in ids.split(list(sizes), dim=1)
             ],
             dim=1,
@@ -201,7 +203,9 @@ class Stage:
                 sinks,
             )
             plain = [] if self.dtype == torch.float64 else [self._uncached(history, path) for path in PATHS.values()]
-        self._close(out, [one[:, here] for one in plain], truth[:, here], f"after {start} tokens and {out.size(1)} more")
+        self._close(
+            out, [one[:, here] for one in plain], truth[:, here], f"after {start} tokens and {out.size(1)} more"
+        )
 
     def attended(self, cache: KVCache, layer: int, q: Tensor, out: Tensor) -> None:
         """Assert that ``out`` (B, H, T, D) is what q sees in all that the cache reads back for ``layer``."""
@@ -240,7 +244,7 @@ class Stage:
         return self.subject.cache_of(KVShape(1, 1, 1, head_dim, 2, self.dtype, self.device))
 
     def vectors(self, n: int, salt: int = 0, batch: int | None = None) -> list[Tensor]:
-        """q (B, H, n, D), k, v (B, H_kv, n, D) that follow from the scene's seed and ``salt``."""
+        """Q (B, H, n, D), k, v (B, H_kv, n, D) that follow from the scene's seed and ``salt``."""
         c, generator = self.config, torch.Generator().manual_seed(self.scene.seed + salt)
         heads = (c.n_head, c.kv_heads, c.kv_heads)
         return [

@@ -1,0 +1,74 @@
+"""Every built-in variant keeps every promise, and so do caches that kvgpt has never seen."""
+
+import pytest
+from hypothesis import settings
+
+import kvgpt
+from kvgpt.conformance import DTYPES, PROMISES, Broken, Op, Scene, Subject, again, asked_of, check_cache
+
+CASES = [
+    pytest.param(promise, Subject(name, dtype), id=f"{name}-{dtype}-{promise.name}")
+    for name in kvgpt.variants()
+    for dtype in DTYPES
+    for promise in asked_of(Subject(name, dtype))[0]
+]
+
+
+@pytest.mark.parametrize(("promise", "subject"), CASES)
+def test_a_built_in_variant_keeps_its_promises(promise, subject):
+    promise(subject, settings.default.max_examples)
+
+
+def test_together_the_variants_are_asked_for_every_promise_but_those_of_kinds_that_are_not_built_in():
+    asked = {case.values[0].name for case in CASES}
+    assert set(PROMISES) - asked == {"A9-window", "A14-graph"}
+
+
+def test_a_broken_promise_says_what_on_which_input_and_how_to_see_it_again():
+    class Short(kvgpt.caches.dense.DenseCache):
+        def read(self, layer):
+            k, v = super().read(layer)
+            return k[:, :, 1:], v[:, :, 1:]
+
+    with pytest.raises(Broken) as caught:
+        PROMISES["A2-crop"](Subject(Short))
+    story = str(caught.value)
+    for part in ("A2-crop", "breaks a promise in float64 on cpu", "promised:  After crop(n)", "happened:", "smallest:"):
+        assert part in story
+    assert "from kvgpt.conformance import Scene, again\n" in story and "again('A2-crop', " in story
+    inputs = story.split("smallest:")[1].split("see again", maxsplit=1)[0].strip()
+    scene = eval(inputs.split("scene=")[1].split("), ")[0] + ")", {"Scene": Scene})  # noqa: S307 - our own words
+    assert scene.n_layer == scene.batch == 1, "the smallest"
+    with pytest.raises((AssertionError, RuntimeError, ValueError, IndexError)):
+        again("A2-crop", Short, scene=scene, sizes=(1,), kept=1, more=(1,))
+
+
+def test_again_takes_a_program_and_says_which_promises_there_are():
+    again(
+        "I1-life",
+        "v2",
+        scene=Scene(),
+        program=(Op("feed", n=3), Op("fork"), Op("crop", cache=1, n=1), Op("feed", 1, 2)),
+    )
+    with pytest.raises(ValueError, match="no promise 'A99-none': known: "):
+        again("A99-none", "v1")
+
+
+def test_inputs_are_the_same_in_every_run_unless_a_seed_is_given():
+    drawn = []
+
+    class Watching(kvgpt.caches.dense.DenseCache):
+        def append(self, layer, k, v):
+            drawn[-1].append(tuple(k.shape))
+            super().append(layer, k, v)
+
+    for seed in (None, None, 1, 2):
+        drawn.append([])
+        PROMISES["A1-chunks"](Subject(Watching), 10, seed)
+    assert drawn[0] == drawn[1] and drawn[2] != drawn[3]
+
+
+def test_a_report_names_what_was_kept_and_what_was_not_asked():
+    report = check_cache("v1", examples=2, dtypes=("float64",))
+    assert "v1 keeps " in str(report) and "A1-chunks" in str(report) and "not declared: lossy" not in str(report)
+    assert "A9-window                not declared: window" in str(report)
