@@ -39,9 +39,9 @@ class KVShape:
 class KVCache(ABC):
     """Keys and values of past tokens for every layer, and the attention over them.
 
-    ``append``, ``read`` and ``nbytes`` are a subclass's own. ``reset``, ``crop``, ``select``, ``fork`` and ``state`` raise
-    :class:`Unsupported` unless overridden; an override calls ``super()`` first, which checks the arguments and keeps
-    ``length`` true. ``length`` is the number of tokens seen, ``position`` the same number on the device.
+    ``append``, ``read`` and ``nbytes`` are a subclass's own. ``reset``, ``crop``, ``select``, ``fork`` and ``state``
+    raise :class:`Unsupported` unless overridden; an override calls ``super()`` first, which checks the arguments and
+    keeps ``length`` true. ``length`` is the number of tokens seen, ``position`` the same number on the device.
 
     A windowed cache sets ``window`` and ``sinks``: it keeps the first ``sinks`` tokens and the last
     ``window - sinks`` others, in the order in which they came, for any number of tokens seen.

@@ -4,7 +4,7 @@ Three ways in: ``pytest --pyargs kvgpt.conformance --kvgpt-cache package.module:
 :data:`PROMISES`, each of which proves itself over a :class:`Subject`.
 """
 
-from kvgpt.conformance import (  # each enters its promises, in the order in which they are reported
+from kvgpt.conformance import (
     accounting,
     contract,
     evaluation,
@@ -20,7 +20,11 @@ from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise
 from kvgpt.conformance.strategies import Op, Scene
 from kvgpt.conformance.subject import Subject
 
+CHAPTERS = (exactness, contract, quantisation, sharing, accounting, evaluation, generation, saving, life)
+"""The modules whose checks are entered in :data:`PROMISES` when they are imported."""
+
 __all__ = [
+    "CHAPTERS",
     "DTYPES",
     "EXAMPLES",
     "PROMISES",

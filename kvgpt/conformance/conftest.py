@@ -1,12 +1,16 @@
 """``pytest --pyargs kvgpt.conformance``: which caches are held to which promises, and what is said of it."""
 
 import inspect
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kvgpt.options import SETTINGS
 
-SUBJECTS = pytest.StashKey[list["Subject"]]()  # noqa: F821 - named without importing torch
+if TYPE_CHECKING:
+    from kvgpt.conformance import Subject
+
+SUBJECTS = pytest.StashKey[list["Subject"]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -187,15 +187,14 @@ def ownership(stage: Stage, n: int) -> None:
     for one in (cache, twin):
         one.advance(n)
     assert length == 0, "length is a live reference, not a value"
-    for one, other in zip(stage.step(cache, 1, 50), stage.step(twin, 1, 50), strict=True):
-        assert torch.equal(one, other), "what the caller wrote into k and v is in the cache"
+    alike = partial(_alike, stage, cache, twin)
+    alike(50, "what the caller wrote into k and v is in the cache")
     if "select" in stage.subject.abilities:
         rows = torch.zeros(1, dtype=torch.int64)
         cache.select(rows)
         twin.select([0])
         rows.fill_(99)
-        for one, other in zip(stage.step(cache, 1, 60), stage.step(twin, 1, 60), strict=True):
-            assert torch.equal(one, other), "select() kept the caller's list of rows"
+        alike(60, "select() kept the caller's list of rows")
 
 
 @promise("A16", "What does not fit is a TypeError or a ValueError before anything is written.", "keeps")
@@ -206,15 +205,16 @@ def contract(stage: Stage, sizes: tuple[int, ...], n: int) -> None:
         stage.step(twin, size, 10 * number)
     before = contents(cache)
     for what, layer, given in _misfits(stage, cache, n):
-        refused(what, partial(cache.attend, layer, *given), ValueError, TypeError)
+        attempt: Callable[[], object] = partial(cache.attend, layer, *given)  # type: ignore[arg-type]  # misfits are
+        refused(what, attempt, ValueError, TypeError)
         unchanged(cache, before, sum(sizes), what)
-    odd_rows, odd_lengths = ([], [stage.scene.batch], [-1], [[0]]), (-1, sum(sizes) + 1)
-    for call, argument in (*((cache.select, rows) for rows in odd_rows), *((cache.crop, n) for n in odd_lengths)):
-        what = f"{call.__name__}({argument}) after {sum(sizes)} tokens of {stage.scene.batch} rows"
-        refused(what, partial(call, argument), ValueError, TypeError, Unsupported)
+    odd: list[tuple[str, Any]] = [("select", rows) for rows in ([], [stage.scene.batch], [-1], [[0]])]
+    odd += [("crop", length) for length in (-1, sum(sizes) + 1)]
+    for operation, argument in odd:
+        what = f"{operation}({argument}) after {sum(sizes)} tokens of {stage.scene.batch} rows"
+        refused(what, partial(getattr(cache, operation), argument), ValueError, TypeError, Unsupported)
         unchanged(cache, before, sum(sizes), what)
-    for one, other in zip(stage.step(cache, n, 1000), stage.step(twin, n, 1000), strict=True):
-        assert torch.equal(one, other), "what was refused changed the next answer"
+    _alike(stage, cache, twin, 1000, "what was refused changed the next answer")
 
 
 @promise("A17", "What a cache does not offer it refuses as Unsupported; what it offers, it does.", "keeps")
@@ -242,6 +242,11 @@ def honesty(stage: Stage, n: int) -> None:
             partial(cache.round_trip, 0, *stage.vectors(1)[1:]),
             Unsupported,
         )
+
+
+def _alike(stage: Stage, cache: KVCache, twin: KVCache, salt: int, otherwise: str) -> None:
+    """Assert that two caches answer the next token alike."""
+    assert all(map(torch.equal, stage.step(cache, 1, salt), stage.step(twin, 1, salt))), otherwise
 
 
 def _misfits(stage: Stage, cache: KVCache, n: int) -> Iterator[tuple[str, int, list[Tensor | None]]]:

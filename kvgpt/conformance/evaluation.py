@@ -74,8 +74,14 @@ def served(stage: Stage, length: int, stride: int) -> None:
     cut = subject.windows.cut(text, WINDOW, stride)
     engine = stage.engine(2)
     steps = []
+
     decode = engine.decode
-    engine.decode = lambda ids: (steps.append(engine.cache.length), decode(ids))[1]  # type: ignore[method-assign]
+
+    def watched(ids: Tensor) -> Tensor:
+        steps.append(engine.cache.length)
+        return decode(ids)
+
+    engine.decode = watched  # type: ignore[method-assign]  # of this one engine
     score = subject.stepped(engine, cut)
     assert score.served == len(score.nll), f"{score.served} of {len(score.nll)} scored tokens came through the cache"
     batches = -(-len(cut.ids) // 2)
@@ -93,12 +99,11 @@ def known_answers(subject: Subject, seed: int, batch: int) -> None:
     score = subject.forced(_engine(subject, even, batch), subject.windows.cut(text, WINDOW, WINDOW))
     assert abs(score.perplexity - VOCABULARY) < 1e-9 * VOCABULARY, f"even logits: perplexity {score.perplexity}"
     chain = torch.tensor([[0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
-    text = [0]
+    states = [0]
     for u in torch.rand(3000, generator=generator).tolist():
-        text.append(int(u >= chain[text[-1], 0]))
-    score = subject.stepped(
-        _engine(subject, chain.log(), 16 * batch), subject.windows.cut(torch.tensor(text), WINDOW, WINDOW)
-    )
+        states.append(int(u >= chain[states[-1], 0]))
+    text = torch.tensor(states)
+    score = subject.stepped(_engine(subject, chain.log(), 16 * batch), subject.windows.cut(text, WINDOW, WINDOW))
     entropy = -float((torch.tensor([0.8, 0.2]).double() * (chain * chain.log()).sum(dim=1)).sum())
     assert abs(score.mean - entropy) < 0.05, f"a chain of entropy {entropy:.4f} has a mean loss of {score.mean:.4f}"
     assert math.isclose(score.perplexity, math.exp(score.mean)), "perplexity is the exponential of the mean loss"

@@ -1,5 +1,7 @@
 """G: what is generated, by whichever cache, sampler and engine, follows from the logits and the seeds alone."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -32,11 +34,11 @@ def greedy(stage: Stage, n: int) -> None:
 )
 def prefix(stage: Stage, n: int, seed: int) -> None:
     engine, prompt, before = stage.engine(), stage.ids(2), torch.get_rng_state()
-    settings = {"temperature": 0.9, "seed": seed}
-    short, long = (engine.generate(prompt, max_new_tokens=many, **settings) for many in (n, n + 3))
+    run = partial(engine.generate, prompt, temperature=0.9, seed=seed)
+    short, long = run(max_new_tokens=n), run(max_new_tokens=n + 3)
     assert torch.equal(short, long[:, : 2 + n]), f"{n + 3} new tokens do not begin with {n}"
     assert torch.equal(torch.get_rng_state(), before), "the global generator was used"
-    assert torch.equal(engine.generate(prompt, max_new_tokens=n, **settings), short), "one seed, two outcomes"
+    assert torch.equal(run(max_new_tokens=n), short), "one seed, two outcomes"
 
 
 @promise(
@@ -44,25 +46,26 @@ def prefix(stage: Stage, n: int, seed: int) -> None:
 )
 def rows(stage: Stage, seed: int) -> None:
     batch, prompt = 6, stage.ids(1, batch=1).expand(6, 1)
-    settings = {"max_new_tokens": 8, "temperature": 50.0}
-    tokens = stage.engine(batch).generate(prompt, seed=seed, **settings)
+
+    def run(batch: int, seed: int | list[int]) -> Tensor:
+        return stage.engine(batch).generate(prompt[:batch], max_new_tokens=8, temperature=50.0, seed=seed)
+
+    tokens = run(batch, seed)
     for column in (tokens[:, 1:2], tokens[:, 1:]):  # the first new token alone, then all
         assert len(column.unique(dim=0)) > 1, f"six rows of one prompt drew the same {column.size(1)} tokens"
     seeds = [seed + row for row in range(batch)]
-    together = stage.engine(batch).generate(prompt, seed=seeds, **settings)
-    alone = stage.engine(1).generate(prompt[:1], seed=seeds[4:5], **settings)
-    assert torch.equal(together[4:5], alone), "a row's tokens depend on the rows beside it"
+    assert torch.equal(run(batch, seeds)[4:5], run(1, seeds[4:5])), "a row's tokens depend on the rows beside it"
 
 
 @promise("G6", "Exactly as many tokens as asked come out, none for 0, and after eos nothing but eos.", "float64")
 def stopping(stage: Stage, n: int, seed: int) -> None:
     engine, prompt = stage.engine(3), stage.ids(2, batch=3)
     assert torch.equal(engine.generate(prompt, max_new_tokens=0), prompt), "0 new tokens, and something came"
-    settings = {"max_new_tokens": n + 8, "temperature": 3.0, "seed": seed}
-    free = engine.generate(prompt, **settings)
+    run = partial(engine.generate, prompt, max_new_tokens=n + 8, temperature=3.0, seed=seed)
+    free = run()
     assert free.shape == (3, 2 + n + 8), f"asked for {n + 8} new tokens, got shape {tuple(free.shape)}"
     eos = int(free[0, 2 + n])
-    stopped = engine.generate(prompt, eos=eos, **settings)
+    stopped = run(eos=eos)
     expected = free.clone()
     for row in expected:
         ends = (row[2:] == eos).nonzero()
@@ -114,7 +117,7 @@ def support(subject: Subject, seed: int, k: int, p: float, tied: bool) -> None:
     for row, (whole, kept_k, kept_p, kept) in enumerate(
         zip(full.tolist(), only_k, only_p.probabilities(logits), both, strict=True)
     ):
-        order = sorted(range(TOKENS), key=lambda token, row=row: (-float(logits[row, token]), token))
+        order = logits[row].sort(descending=True, stable=True).indices.tolist()
         expected = [
             (f"top_k={k}", kept_k, order[:k]),
             (f"top_p={p}", kept_p, _nucleus(whole, order, p)),

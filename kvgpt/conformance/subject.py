@@ -267,10 +267,8 @@ class Stage:
             return self.model(history, cache)
 
     def _attentions(self, history: Tensor) -> list[Callable[[Tensor, Tensor, Tensor], Tensor]]:
-        return [
-            lambda q, k, v, path=self._masked(path, history.size(1)): path(q, k, v, None)  # type: ignore[misc]
-            for path in PATHS.values()
-        ]
+        paths = [self._masked(path, history.size(1)) for path in PATHS.values()]
+        return [lambda q, k, v, path=path: path(q, k, v, None) for path in paths]  # type: ignore[misc]  # a default binds it
 
     def _masked(self, path: Attention, length: int) -> Attention:
         window, sinks = self.window

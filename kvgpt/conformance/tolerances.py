@@ -1,4 +1,4 @@
-"""How far a right answer may be from the oracle: one table, the reason for each line, and the bug that must exceed it."""
+"""How far a right answer may be from the oracle: one table, each line with its reason and a bug that must exceed it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The tests are tested: what is broken on purpose must be caught, by the promise that is named, three times of three."""
+"""The tests are tested: what is broken on purpose is caught, by the promise that is named, three times of three."""
 
 import broken_caches
 import broken_evaluators
