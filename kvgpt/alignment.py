@@ -26,12 +26,16 @@ RIDGE = 1e-6  # of the mean variance of the owner's keys: keeps directions that 
 def align(model: GPT, ids: Tensor, sharing: str = "cla2", kind: str = "q") -> GPT:
     """``model`` under ``sharing``, followers' queries fitted on ids (N, T) int64; ``model`` itself is unchanged.
 
-    ``kind`` is ``q``. ValueError where the model already shares, or ids are too few.
+    ``kind`` is ``q``. ValueError where the model already shares or has rotary positions, or ids are too few.
     """
     if kind != "q":
         raise ValueError(f"kind={kind!r}: known: 'q' (queries)")
     if ids.dim() != 2 or ids.size(1) < 2:
         raise ValueError(f"calibration ids have shape {tuple(ids.shape)}: expected (sequences, 2 tokens or more)")
+    if model.config.position_embedding != "learned":
+        raise ValueError(
+            "rotary positions turn queries and keys by their distance: no one map of queries fits them all"
+        )
     if model.config.sharing is not None:
         raise ValueError(f"the model already has sharing {model.config.sharing!r}: align starts from one that has none")
     shared = model.share(sharing)

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from kvgpt import __version__
-from kvgpt.config import PRESETS, GPTConfig
+from kvgpt.config import POSITION_EMBEDDINGS, PRESETS, GPTConfig
 from kvgpt.recipes import variants
 
 
@@ -59,16 +59,22 @@ def train(parsed: argparse.Namespace) -> None:
     directory = parsed.out or Path("checkpoints") / parsed.preset
     if (directory / "model.safetensors").exists() and not parsed.overwrite:
         raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
-    config = GPTConfig.preset(parsed.preset, sharing=parsed.sharing)
+    config = GPTConfig.preset(parsed.preset, **_overrides(parsed))
     model, metadata = training.train(config, text.corpus(parsed.corpus), schedule)
     model.save_pretrained(directory, {"command": _again(parsed), **metadata})
     print(f"wrote {directory}: held-out perplexity {metadata['held_out_perplexity']}")
 
 
+def _overrides(parsed: argparse.Namespace) -> dict[str, str]:
+    """The fields of the preset that the command line changes."""
+    asked = {name: getattr(parsed, name) for name in ("sharing", "position_embedding")}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 def _again(parsed: argparse.Namespace) -> str:
     """The command that trains the same weights again, wherever they are written."""
     words = ["kvgpt", "train", parsed.preset] + (["--corpus", parsed.corpus] if parsed.corpus != "embedded" else [])
-    for name in ("sharing", "steps", "batch_size", "learning_rate", "seed"):
+    for name in ("sharing", "position_embedding", "steps", "batch_size", "learning_rate", "seed"):
         if getattr(parsed, name) is not None:
             words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
     return shlex.join(words)
@@ -146,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
     one.add_argument("--corpus", default="embedded", help="embedded, wikitext-2 or a text file")
     one.add_argument("--sharing", help="train with shared keys and values, such as cla2")
+    one.add_argument("--position-embedding", choices=POSITION_EMBEDDINGS, help="default: the preset's")
     one.add_argument("--steps", type=int)
     one.add_argument("--batch-size", type=int)
     one.add_argument("--learning-rate", type=float)

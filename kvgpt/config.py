@@ -8,13 +8,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-PRESETS: dict[str, dict[str, int]] = {
-    "nano": {"n_layer": 8, "n_head": 2, "n_embd": 128, "vocab_size": 257, "block_size": 256},
+NANO = {"n_layer": 8, "n_head": 2, "n_embd": 128, "vocab_size": 257, "block_size": 256}
+PRESETS: dict[str, dict[str, Any]] = {
+    "nano": NANO,
+    "nano-rotary": {**NANO, "position_embedding": "rotary"},
     "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
     "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
     "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
 }
+POSITION_EMBEDDINGS = ("learned", "rotary")
+SHIPPED = ("nano", "nano-rotary")  # whose trained checkpoints come with the package
 LARGEST_FIELD = 2**20  # no field of a GPT-2 comes near; a corrupt config.json must not ask for terabytes
 
 
@@ -34,6 +38,8 @@ class GPTConfig:
 
     ``sharing`` is None or ``cla<k>``: the first layer of each group of k owns the keys and values of the group.
     ``align`` is None or ``qalign``: the followers' query weights were fitted to their owners' keys.
+    ``position_embedding`` is ``learned``, with a vector for each of ``block_size`` positions, or ``rotary``, where
+    ``block_size`` is the length trained on and no position is the last.
     """
 
     n_layer: int = 12
@@ -57,8 +63,11 @@ class GPTConfig:
             raise ValueError(f"n_kv_head={self.n_kv_head!r}: must be None or a positive whole number")
         if self.n_head % self.kv_heads:
             raise ValueError(f"n_head={self.n_head} is not a multiple of n_kv_head={self.n_kv_head}")
-        if self.position_embedding != "learned":
-            raise ValueError(f"position_embedding={self.position_embedding!r}: known: 'learned'")
+        if self.position_embedding not in POSITION_EMBEDDINGS:
+            known = ", ".join(map(repr, POSITION_EMBEDDINGS))
+            raise ValueError(f"position_embedding={self.position_embedding!r}: known: {known}")
+        if self.position_embedding == "rotary" and self.head_dim % 2:
+            raise ValueError(f"head_dim={self.head_dim}: rotary positions turn pairs of numbers, so it must be even")
         if self.align not in (None, "qalign"):
             raise ValueError(f"align={self.align!r}: known: None, 'qalign'")
         if self.align is not None and self.sharing is None:
@@ -72,6 +81,11 @@ class GPTConfig:
             raise ValueError(f"unknown preset {name!r}: known: {', '.join(PRESETS)}")
         fields: dict[str, Any] = {**PRESETS[name], **overrides}
         return cls(**fields)
+
+    @property
+    def n_position(self) -> int | None:
+        """Positions that the model can tell apart; None where there is no last one."""
+        return self.block_size if self.position_embedding == "learned" else None
 
     @property
     def head_dim(self) -> int:

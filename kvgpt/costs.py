@@ -10,7 +10,7 @@ def parameters(config: GPTConfig) -> int:
     """Numbers that a model of this config holds; the head is the token embedding's."""
     C, L = config.n_embd, config.n_layer
     kv = 2 * config.kv_heads * config.head_dim
-    embeddings = (config.vocab_size + config.block_size) * C
+    embeddings = (config.vocab_size + (config.n_position or 0)) * C
     norms = (2 * L + 1) * 2 * C
     attention = L * 2 * (C * C + C) + config.n_slot * (C * kv + kv)  # queries and output; keys and values of owners
     mlp = L * (8 * C * C + 5 * C)

@@ -7,14 +7,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from kvgpt import registry, snapshot, text
+from kvgpt import policies, registry, snapshot, text
 from kvgpt.alignment import align
 from kvgpt.caches.base import KVCache, Unsupported
 from kvgpt.model import GPT
 from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.sampling import Sampler, uniforms
-
-POLICIES = ("error",)  # what happens past the positions that the model has learned
 
 
 class Engine:
@@ -22,9 +20,10 @@ class Engine:
     subclass of :class:`KVCache`.
 
     ``max_length`` tokens fit, by default the model's ``block_size``; for a windowed cache it is the window.
-    ``calibration`` (N, T) int64 are the ids to which
-    an aligned variant is fitted, by default 8 contexts of training text, or of random ids for random weights.
-    ``check_finite=True`` looks at every step's logits, at the price of a synchronisation on a GPU.
+    ``positions`` names what happens past the positions that the model has learned, see :mod:`kvgpt.policies`.
+    ``calibration`` (N, T) int64 are the ids to which an aligned variant is fitted, by default 8 contexts of training
+    text, or of random ids for random weights. ``check_finite=True`` looks at every step's logits, at the price of a
+    synchronisation on a GPU.
     """
 
     def __init__(
@@ -37,16 +36,12 @@ class Engine:
         calibration: Tensor | None = None,
         check_finite: bool = False,
     ) -> None:
-        if positions not in POLICIES:
-            raise ValueError(f"positions={positions!r}: known policies: {', '.join(POLICIES)}")
-        block_size = model.config.block_size
-        self.max_length = block_size if max_length is None else max_length
-        if not 1 <= self.max_length <= block_size:
-            raise ValueError(f"max_length={max_length}: the model has learned positions for 1 to {block_size} tokens")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
+        self.max_length = model.config.block_size if max_length is None else max_length
+        if self.max_length < 1:
+            raise ValueError(f"max_length={max_length}: must be at least 1")
         self.recipe = registry.resolve(variant)
-        self.positions = positions
         self.check_finite = check_finite
 
         def fit(plain: GPT, sharing: str) -> GPT:
@@ -55,16 +50,40 @@ class Engine:
 
         self.model = self.recipe.model(model, fit)
         self.cache = self.recipe.cache(self.model.kv_shape(batch_size, self.max_length))
-        self._history = self._nothing()
+        self._begun, self._history = 0, self._nothing()
+        n_position, windowed = model.config.n_position, self.cache.window is not None
+        self._span = model.config.block_size if windowed else self.max_length
+        self.policy = policies.policy(positions, n_position, self._span, windowed)
+        most = self.policy.held(n_position)
+        if most is not None and self.max_length > most:
+            raise ValueError(
+                f"max_length={max_length}: with positions={self.positions!r} the model has learned positions for 1 to "
+                f"{most} tokens; shorten it, or name {policies.that_allow(self.max_length, n_position, windowed)}"
+            )
 
     @property
     def batch_size(self) -> int:
         return self.cache.shape.batch_size
 
     @property
-    def room(self) -> int:
-        """Tokens that fit: a window has no end of its own, the learned positions have."""
-        return self.max_length if self.cache.window is None else self.model.config.block_size
+    def positions(self) -> str:
+        """The policy past the learned positions, with its number."""
+        return self.policy.name
+
+    @property
+    def length(self) -> int:
+        """Tokens seen since :meth:`reset`, whether the cache still holds them or not."""
+        return self._begun + self.cache.length
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that can be fed in all: as many as there are positions for, and without a window as the cache holds.
+        None where there is no end.
+        """
+        room = self.policy.room(self.model.config.n_position)
+        if self.cache.window is not None or self.policy.recomputes:
+            return room
+        return self.max_length if room is None else min(room, self.max_length)
 
     def prefill(self, ids: Tensor, every_position: bool = False) -> Tensor:
         """Ids (B, T) int64 -> logits (B, V) of the last position, or (B, T, V). Continues where the cache stands."""
@@ -110,11 +129,9 @@ class Engine:
         self._check_ids(ids, length=0)
         if max_new_tokens < 0:
             raise ValueError(f"max_new_tokens={max_new_tokens}: must be at least 0")
-        if ids.size(1) + max_new_tokens - 1 > self.room:
-            raise ValueError(
-                f"a prompt of {ids.size(1)} tokens and {max_new_tokens} new ones: the last is not fed back, "
-                f"so {ids.size(1) + max_new_tokens - 1} must fit, and this engine has room for {self.room}"
-            )
+        fed = ids.size(1) + max_new_tokens - 1
+        asked = f"a prompt of {ids.size(1)} tokens and {max_new_tokens} new ones"
+        self._check_room(fed, f"{asked}: the last is not fed back, so {fed} must fit")
         if eos is not None and not 0 <= eos < self.model.config.vocab_size:
             raise ValueError(f"eos={eos}: token ids go from 0 to {self.model.config.vocab_size - 1}")
         sampler = Sampler(temperature, top_k, top_p)
@@ -138,29 +155,64 @@ class Engine:
     @torch.inference_mode()
     def _step(self, ids: Tensor, every_position: bool) -> Tensor:
         ids = ids.to(self._device)
-        fed = ids
-        if self.cache.stateless:
-            fed = self._history = torch.cat([self._history, ids], dim=1)
-            self.cache.reset()
-        logits = self.model(fed, self.cache, last_only=not every_position)[:, -ids.size(1) :]  # (B, T or 1, V)
-        self.cache.advance(fed.size(1))
+        if not self.policy.recomputes:
+            logits = self._through(ids, every_position)
+        else:
+            parts = []
+            while ids.size(1):
+                if self.cache.length == self._span:
+                    self._begin_again()
+                n = self._span - self._history.size(1)
+                parts.append(self._through(ids[:, :n], every_position))
+                ids = ids[:, n:]
+            logits = torch.cat(parts, dim=1)  # (B, T or as many as there were parts, V)
         if self.check_finite and not logits.isfinite().all():
             row = int((~logits.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-            raise FloatingPointError(f"row {row} has logits that are not finite after {self.cache.length} tokens")
+            raise FloatingPointError(f"row {row} has logits that are not finite after {self.length} tokens")
         return logits if every_position else logits[:, -1]
 
-    def reset(self) -> None:
-        """Forget everything. A cache that cannot is replaced by a fresh one."""
+    def _through(self, ids: Tensor, every_position: bool) -> Tensor:
+        """Ids (B, n) that fit, through the model, after the history where the cache holds none of it."""
+        fed = ids
+        if self._remembers:
+            fed = self._history = torch.cat([self._history, ids], dim=1)
+            if self.cache.stateless:
+                self.cache.reset()
+            elif self.cache.length:
+                fed = ids
+        positions = self.policy.places(self.cache.position + torch.arange(fed.size(1), device=self._device))  # (T,)
+        logits = self.model(fed, self.cache, positions, last_only=not every_position)[:, -ids.size(1) :]
+        self.cache.advance(fed.size(1))
+        return logits
+
+    def _begin_again(self) -> None:
+        """Let go of the oldest tokens and of all that is held; the others are fed once more with the next."""
+        kept = self._span - self.policy.recomputes
+        self._begun += self.policy.recomputes
+        self._history = self._history[:, self._history.size(1) - kept :]
+        self._empty()
+
+    def _empty(self) -> None:
         try:
             self.cache.reset()
         except Unsupported:
             self.cache = self.recipe.cache(self.cache.shape)
-        self._history = self._nothing()
+
+    def reset(self) -> None:
+        """Forget everything. A cache that cannot is replaced by a fresh one."""
+        self._empty()
+        self._begun, self._history = 0, self._nothing()
 
     def crop(self, length: int) -> None:
-        """Keep the first ``length`` tokens."""
-        self.cache.crop(length)
-        self._history = self._history[:, :length]
+        """Keep the first ``length`` tokens. ValueError where a window or a policy has let go of some of them."""
+        least = self._begun + self._span - self.policy.recomputes if self._begun else -1
+        if self._begun and not least < length <= self.length:
+            raise ValueError(
+                f"crop({length}): of {self.length} tokens the first {self._begun} were let go and the others encoded "
+                f"again: {least + 1} to {self.length} can be kept; reset() instead"
+            )
+        self.cache.crop(length - self._begun)
+        self._history = self._history[:, : length - self._begun]
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
         """Keep these rows of the batch, in this order; repeats and another count are allowed."""
@@ -178,7 +230,7 @@ class Engine:
     def save(self, path: str | Path) -> None:
         """Write what the cache holds, and for which model, to one file of safetensors, whole or not at all."""
         held = {**self.cache.state(), "history": self._history}
-        snapshot.write(Path(path), held, {**self._identity(), "length": self.cache.length})
+        snapshot.write(Path(path), held, {**self._identity(), "length": self.cache.length, "begun": self._begun})
 
     def load(self, path: str | Path) -> None:
         """Go on where :meth:`save` stood. ValueError for another model, cache or shape, and for a damaged file."""
@@ -186,17 +238,20 @@ class Engine:
         for name, mine in self._identity().items():
             if header.get(name) != mine:
                 raise ValueError(f"{path}: {name} is {header.get(name)!r}, this engine's is {mine!r}")
-        length, history = header.get("length"), held.pop("history", None)
-        expected = (self.batch_size, length if self.cache.stateless else 0)
-        if type(length) is not int or not 0 <= length <= self.room:
-            raise ValueError(f"{path}: length is {length!r}, this engine has room for {self.room}")
+        length, begun, history = header.get("length"), header.get("begun"), held.pop("history", None)
+        expected = (self.batch_size, length if self._remembers else 0)
+        most = self._span if self.policy.recomputes else self.room
+        if type(length) is not int or length < 0 or (most is not None and length > most):
+            raise ValueError(f"{path}: length is {length!r}, this engine has room for {most}")
+        if type(begun) is not int or begun < 0 or begun % max(1, self.policy.recomputes) or (begun and not most):
+            raise ValueError(f"{path}: begun is {begun!r}, which positions={self.positions!r} never come to")
         if history is None or tuple(history.shape) != expected or history.dtype != torch.int64:
             raise ValueError(f"{path}: no history of shape {expected}")
         try:
             self.cache.restore({name: tensor.to(self._device) for name, tensor in held.items()}, length)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        self._history = history.to(self._device)
+        self._begun, self._history = begun, history.to(self._device)
 
     def _identity(self) -> dict[str, Any]:
         """What a saved cache must agree with."""
@@ -204,7 +259,13 @@ class Engine:
         sizes = {name: getattr(shape, name) for name in ("n_layer", "batch_size", "n_head", "head_dim")}
         window = {"window": self.cache.window, "sinks": self.cache.sinks}
         name = f"{cache_class.__module__}:{cache_class.__qualname__}"
-        return {"model": self.model.fingerprint, "cache": name, "dtype": str(shape.dtype), **sizes, **window}
+        where = {"positions": self.positions, "span": self._span if self.policy.recomputes else None}
+        return {"model": self.model.fingerprint, "cache": name, "dtype": str(shape.dtype), **sizes, **window, **where}
+
+    @property
+    def _remembers(self) -> bool:
+        """Whether tokens must be kept because they may be fed again."""
+        return self.cache.stateless or self.policy.recomputes > 0
 
     @property
     def _device(self) -> torch.device:
@@ -214,9 +275,23 @@ class Engine:
         """What a stateless cache's history starts as: (B, 0)."""
         return torch.empty(self.batch_size, 0, dtype=torch.int64, device=self._device)
 
+    def _check_room(self, tokens: int, what: str) -> None:
+        """Refuse more tokens than can be fed, naming what would take them."""
+        if self.room is None or tokens <= self.room:
+            return
+        n_position, windowed = self.model.config.n_position, self.cache.window is not None
+        most = self.policy.held(n_position)
+        if not windowed and (most is None or self.max_length < tokens <= most):
+            way = "raise max_length" if most is None else f"raise max_length up to {most}"
+        else:
+            way = f"name {policies.that_allow(tokens, n_position, windowed)}"
+        raise ValueError(
+            f"{what}: this engine has room for {self.room} (positions={self.positions!r}); shorten it, or {way}"
+        )
+
     def _check_ids(self, ids: Tensor, length: int | None = None) -> None:
         """Refuse what cannot be fed after ``length`` tokens (default: those seen), before anything is computed."""
-        held = self.cache.length if length is None else length
+        held = self.length if length is None else length
         if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
             found = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
             raise ValueError(f"ids must be an int64 tensor of shape (B, T), found {found}")
@@ -224,12 +299,7 @@ class Engine:
             raise ValueError(f"ids have {ids.size(0)} rows, this engine was made for batch_size={self.batch_size}")
         if not ids.size(1):
             raise ValueError("ids are empty: a prompt needs at least one token, such as the end-of-text token")
-        if held + ids.size(1) > self.room:
-            raise ValueError(
-                f"{held} tokens seen and {ids.size(1)} more: this engine has room for {self.room} "
-                f"(positions={self.positions!r}); shorten the prompt, or raise max_length up to "
-                f"block_size={self.model.config.block_size}"
-            )
+        self._check_room(held + ids.size(1), f"{held} tokens seen and {ids.size(1)} more")
         vocab_size = self.model.config.vocab_size
         low, high = (int(bound) for bound in ids.aminmax())
         if low < 0 or high >= vocab_size:

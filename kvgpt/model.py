@@ -17,6 +17,7 @@ from kvgpt import checkpoint
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.caches.none import NoCache
 from kvgpt.config import GPTConfig
+from kvgpt.positions import EMBEDDINGS, Turn
 
 LAYER_NORM_EPSILON = 1e-5
 INITIAL_STD, INITIAL_WIDTH = 0.02, 768  # GPT-2's, at the width of its smallest model
@@ -44,11 +45,13 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = Linear(config.n_embd, sum(self.widths))
         self.c_proj = Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x: Tensor, cache: KVCache) -> Tensor:
+    def forward(self, x: Tensor, cache: KVCache, turn: Turn) -> Tensor:
         B, T, C = x.shape
         projected = self.c_attn(x).split(self.widths, dim=-1)
-        heads = [part.view(B, T, -1, self.head_dim).transpose(1, 2) for part in projected]  # each (B, H, T, D)
-        y = cache.attend(self.slot, *heads)  # (B, H, T, D)
+        q, *kv = [part.view(B, T, -1, self.head_dim).transpose(1, 2) for part in projected]  # each (B, H, T, D)
+        if kv:
+            kv[0] = turn(kv[0])
+        y = cache.attend(self.slot, turn(q), *kv)  # (B, H, T, D)
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 
@@ -70,8 +73,8 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cache: KVCache) -> Tensor:
-        x = x + self.attn(self.ln_1(x), cache)
+    def forward(self, x: Tensor, cache: KVCache, turn: Turn) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache, turn)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -88,7 +91,7 @@ class GPT(nn.Module):
         self.weights = f"random:{seed}"
         with torch.device("meta"):
             self.wte = Embedding(config.vocab_size, config.n_embd)
-            self.wpe = Embedding(config.block_size, config.n_embd)
+            self.wpe = EMBEDDINGS[config.position_embedding](config)
             self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
             self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
         if seed is not None:
@@ -112,17 +115,17 @@ class GPT(nn.Module):
     ) -> Tensor:
         """Ids (B, T) int64 -> logits (B, T, V), or (B, 1, V) of the last position.
 
-        Without a cache the whole sequence is computed at once, with the same sharing. ``positions`` (T,) int64 default
-        to the T that follow what the cache has seen.
+        Without a cache the whole sequence is computed at once, with the same sharing. ``positions`` (T,), int64 or
+        floating where the model has vectors for them, default to the T that follow what the cache has seen.
         """
         B, T = ids.shape
         if cache is None:
             cache = NoCache(self.kv_shape(B, T))
         if positions is None:
             positions = cache.position + torch.arange(T, device=ids.device)  # (T,)
-        x = self.wte(ids) + self.wpe(positions)  # (B, T, C)
+        x, turn = self.wpe(self.wte(ids), positions)  # (B, T, C)
         for block in self.blocks():
-            x = block(x, cache)
+            x = block(x, cache, turn)
         if last_only:
             x = x[:, -1:]  # (B, 1, C)
         return F.linear(self.ln_f(x), self.wte.weight)

@@ -3,7 +3,10 @@
 No torch here: names are checked, sized and drawn on machines that have none.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from kvgpt.config import sharing_group
 
@@ -33,12 +36,15 @@ class Variant:
     """How a cache keeps its vectors, which layers share them, how followers were aligned, how attention is computed.
 
     ``storage`` is a name of :data:`STORAGES`; ``sharing`` None or ``cla<k>``; ``align`` None or ``qalign``, which needs
-    a sharing; ``attention`` a name of :data:`ATTENTION_PATHS`.
+    a sharing; ``window`` keeps the last tokens only, as many as the engine's ``max_length``, and ``sinks`` of the first
+    among them; ``attention`` is a name of :data:`ATTENTION_PATHS`.
     """
 
     storage: str = "dense"
     sharing: str | None = None
     align: str | None = None
+    window: bool = False
+    sinks: int = 0
     attention: str = "sdpa"
 
     def __post_init__(self) -> None:
@@ -49,14 +55,19 @@ class Variant:
             raise ValueError(f"unknown alignment {self.align!r}: known: {', '.join(ALIGNMENTS)}")
         if self.align is not None and self.sharing is None:
             raise ValueError(f"alignment {self.align!r} needs a sharing, such as cla2")
+        if self.window and STORAGES[self.storage].bits == 0:
+            raise ValueError(f"storage {self.storage!r} keeps nothing that a window could be laid over: name another")
+        if self.sinks < 0 or (self.sinks and not self.window):
+            raise ValueError(f"sinks={self.sinks}: a number of first tokens that a window keeps; add 'window' for any")
         if self.attention not in ATTENTION_PATHS:
             raise ValueError(f"unknown attention path {self.attention!r}: known: {', '.join(ATTENTION_PATHS)}")
 
     @property
     def canonical(self) -> str:
         """The parts joined with ``+`` in their fixed order; what is usual goes unsaid."""
+        window, sinks = "window" if self.window else None, f"sinks{self.sinks}" if self.sinks else None
         path = None if self.attention == "sdpa" else self.attention
-        return "+".join(part for part in (self.storage, self.sharing, self.align, path) if part)
+        return "+".join(part for part in (self.storage, self.sharing, self.align, window, sinks, path) if part)
 
     @property
     def name(self) -> str:
@@ -66,17 +77,19 @@ class Variant:
     @classmethod
     def parse(cls, name: str) -> "Variant":
         """A variant from its alias or its parts in any order; ValueError lists what is known."""
-        fields: dict[str, str] = {}
+        fields: dict[str, Any] = {}
         for part in ALIASES.get(name, name).split("+"):
-            field = _field(part)
-            if field is None:
+            found = _field(part)
+            if found is None:
                 raise ValueError(
                     f"unknown variant {name!r} (at {part!r}): known: {', '.join(ALIASES)}, or parts joined with '+': "
-                    f"{', '.join(STORAGES)}; cla2, cla3, ...; {', '.join(ALIGNMENTS)}; {', '.join(ATTENTION_PATHS)}"
+                    f"{', '.join(STORAGES)}; cla2, cla3, ...; {', '.join(ALIGNMENTS)}; window; sinks1, sinks2, ...; "
+                    f"{', '.join(ATTENTION_PATHS)}"
                 )
+            field, value = found
             if field in fields:
-                raise ValueError(f"variant {name!r} has two parts for its {field}: {fields[field]!r} and {part!r}")
-            fields[field] = part
+                raise ValueError(f"variant {name!r} has two parts for its {field}: {fields[field]!r} and {value!r}")
+            fields[field] = value
         return cls(**fields)
 
 
@@ -96,21 +109,25 @@ def variants() -> dict[str, Variant]:
     """Every named variant: the aliases, then the storages that have none."""
     named = {alias: Variant.parse(alias) for alias in ALIASES}
     others = {storage: Variant(storage) for storage in STORAGES if Variant(storage) not in named.values()}
-    return named | others | {"dense+matmul": Variant("dense", attention="matmul")}
+    parts = ("dense+window", "int8+window", "dense+matmul")
+    return named | others | {name: Variant.parse(name) for name in parts}
 
 
-def _field(part: str) -> str | None:
-    if part in STORAGES:
-        return "storage"
-    if part in ALIGNMENTS:
-        return "align"
-    if part in ATTENTION_PATHS:
-        return "attention"
+def _field(part: str) -> tuple[str, Any] | None:
+    """The field of a Variant that a part of its name sets, and to what."""
+    names: dict[str, Collection[str]] = {"storage": STORAGES, "align": ALIGNMENTS, "attention": ATTENTION_PATHS}
+    for field, known in names.items():
+        if part in known:
+            return field, part
+    if part == "window":
+        return "window", True
+    if sinks := re.fullmatch(r"sinks([1-9][0-9]{0,8})", part):
+        return "sinks", int(sinks[1])
     try:
         sharing_group(part)
     except ValueError:
         return None
-    return "sharing"
+    return "sharing", part
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from kvgpt import checkpoint
 from kvgpt.attention import PATHS
-from kvgpt.caches.base import KVCache, KVShape
+from kvgpt.caches.base import KVCache, KVShape, Storage
+from kvgpt.caches.window import over
 from kvgpt.config import PRESETS, GPTConfig, sharing_group
 from kvgpt.model import GPT
 from kvgpt.recipes import STORAGES, Variant
@@ -54,7 +56,10 @@ def resolve(variant: str | Variant | type[KVCache]) -> Recipe:
             raise ValueError(f"{variant.__qualname__} is no subclass of kvgpt.KVCache")
         return Recipe(f"{variant.__module__}:{variant.__qualname__}", variant)
     recipe = Variant.parse(variant) if isinstance(variant, str) else variant
-    return Recipe(recipe.name, load(STORAGES[recipe.storage].path), recipe)
+    cache_class = load(STORAGES[recipe.storage].path)
+    if recipe.window:
+        cache_class = over(cast(type[Storage], cache_class), recipe.sinks)
+    return Recipe(recipe.name, cache_class, recipe)
 
 
 def load(path: str) -> type[KVCache]:

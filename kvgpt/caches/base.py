@@ -103,6 +103,10 @@ class KVCache(ABC):
         if k is not None and v is not None:
             self.claim(layer, k.size(2))
             self.append(layer, k, v)
+        return self.attend_held(layer, q)
+
+    def attend_held(self, layer: int, q: Tensor) -> Tensor:
+        """Attend with q (B, H or a multiple, T, D), the last T of all that ``layer`` holds. A kernel may replace it."""
         return self.attention(q, *self.read(layer), None)
 
     def _attend_window(self, window: int, layer: int, q: Tensor, k: Tensor | None, v: Tensor | None) -> Tensor:
@@ -132,9 +136,7 @@ class KVCache(ABC):
         appended = [filled - self.length for filled in self._filled]
         if n < 1 or (any(appended) and set(appended) != {n}):  # all 0: the cache keeps count of its own
             raise ValueError(f"advance({n}): the layers appended {appended} tokens in this step")
-        self.length += n
-        self._filled = [self.length] * self.shape.n_layer
-        self._seen = None
+        self.count(self.length + n)
         self.position.add_(n)
 
     def check(self, layer: int, q: Tensor, k: Tensor | None, v: Tensor | None) -> None:
@@ -248,15 +250,34 @@ class KVCache(ABC):
             raise ValueError(f"rows {index.tolist()}: expected row numbers from 0 to {self.shape.batch_size - 1}")
         return index
 
-    def _rewind(self, length: int) -> None:
+    def count(self, length: int) -> None:
+        """Say how many tokens were seen, in every layer: on the host; ``position`` is the device's own."""
         self.length = length
         self._filled = [length] * self.shape.n_layer
         self._seen = None
+
+    def _rewind(self, length: int) -> None:
+        self.count(length)
         self.position.fill_(length)
 
     def _offered(self, operation: str) -> None:
         if not self.offers(operation):
             raise Unsupported(f"{type(self).__name__} does not support {operation}()")
+
+
+class Storage(KVCache):
+    """A cache whose slots can be written in any order: what a window is laid over."""
+
+    @abstractmethod
+    def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
+        """Put k, v (B, H, n, D) into n slots: a slice, or their numbers (n,) int64."""
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> None:
+        self.write(layer, self.claim(layer, k.size(2)), k, v)
+
+    def hold(self, layer: int, filled: int) -> None:
+        """Say that the first ``filled`` slots of ``layer`` are written."""
+        self._filled[layer] = filled
 
 
 def fits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -6,10 +6,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVCache, KVShape
+from kvgpt.caches.base import KVShape, Storage
 
 
-class DenseCache(KVCache):
+class DenseCache(Storage):
     """Two tensors (B, H, max_length, D) a layer; ``read`` returns views of what is filled."""
 
     def __init__(self, shape: KVShape) -> None:
@@ -18,10 +18,9 @@ class DenseCache(KVCache):
         self.k = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
         self.v = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> None:
-        here = self.claim(layer, k.size(2))
-        self.k[layer][:, :, here] = k
-        self.v[layer][:, :, here] = v
+    def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
+        self.k[layer][:, :, where] = k
+        self.v[layer][:, :, where] = v
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         filled = self.filled(layer)

@@ -6,10 +6,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVCache, KVShape, fits
+from kvgpt.caches.base import KVShape, Storage, fits
 
 
-class DenseCatCache(KVCache):
+class DenseCatCache(Storage):
     """Two tensors (B, H, S, D) a layer, replaced by longer ones as tokens come."""
 
     def __init__(self, shape: KVShape) -> None:
@@ -21,6 +21,14 @@ class DenseCatCache(KVCache):
         self.claim(layer, k.size(2))
         self.k[layer] = torch.cat([self.k[layer], k], dim=2)  # (B, H, S, D)
         self.v[layer] = torch.cat([self.v[layer], v], dim=2)
+
+    def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
+        """Slots that are not there yet come by concatenation."""
+        missing = (where.stop if isinstance(where, slice) else int(where.max()) + 1) - self.k[layer].size(2)
+        for tensors, new in ((self.k, k), (self.v, v)):
+            if missing > 0:
+                tensors[layer] = torch.cat([tensors[layer], new.new_empty(*new.shape[:2], missing, new.size(3))], dim=2)
+            tensors[layer][:, :, where] = new
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         return self.k[layer], self.v[layer]

@@ -16,7 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVCache, KVShape
+from kvgpt.caches.base import KVShape, Storage
 
 LEVELS = 127
 TINY, HUGE = 2.0**-24, 65504.0  # the least and the greatest positive fp16 number
@@ -39,7 +39,7 @@ def dequantise(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return (codes.to(wide) * scale.to(wide).unsqueeze(-1)).to(dtype)
 
 
-class UnfusedInt8Cache(KVCache):
+class UnfusedInt8Cache(Storage):
     """Attends over a dequantised copy of the whole cache; kept to show what fusing buys."""
 
     lossy = True
@@ -52,9 +52,8 @@ class UnfusedInt8Cache(KVCache):
         self.codes = [torch.empty(*size, shape.head_dim, dtype=torch.int8, device=shape.device) for _ in layers]
         self.scales = [torch.empty(*size, dtype=torch.float16, device=shape.device) for _ in layers]
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> None:
-        here = self.claim(layer, k.size(2))
-        self.codes[layer][:, :, :, here], self.scales[layer][:, :, :, here] = quantise(torch.stack((k, v)))
+    def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
+        self.codes[layer][:, :, :, where], self.scales[layer][:, :, :, where] = quantise(torch.stack((k, v)))
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         filled = self.filled(layer)
@@ -98,12 +97,9 @@ class UnfusedInt8Cache(KVCache):
 class Int8Cache(UnfusedInt8Cache):
     """Decodes from the codes in tiles: the scales multiply scores and weights, and no dequantised cache is made."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
+    def attend_held(self, layer: int, q: Tensor) -> Tensor:
         if q.size(2) > 1 or q.dtype not in (torch.float32, torch.float64):
-            return super().attend(layer, q, k, v)
-        self.check(layer, q, k, v)
-        if k is not None and v is not None:
-            self.append(layer, k, v)
+            return super().attend_held(layer, q)
         return self._decode(layer, q)
 
     def _decode(self, layer: int, q: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Table:
         self.table, self.weights = table, "random:0"
         self.config = GPTConfig(1, 1, 1, len(table), LONGEST)
 
-    def __call__(self, ids: Tensor, cache: KVCache, last_only: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, cache: KVCache, positions: Tensor, last_only: bool = False) -> Tensor:
         out = self.table[ids]  # (B, T, V)
         return out[:, -1:] if last_only else out
 

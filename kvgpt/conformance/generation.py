@@ -72,9 +72,10 @@ def stopping(stage: Stage, n: int, seed: int) -> None:
         if len(ends):
             row[2 + int(ends[0]) :] = eos
     assert torch.equal(stopped, expected), f"with eos={eos} a row goes on, stops early or is padded otherwise"
-    full = engine.generate(prompt, max_new_tokens=engine.room - 1)
-    assert full.size(1) == engine.room + 1, "the last token is not fed back: one more than the room fits"
-    too_many = lambda: engine.generate(prompt, max_new_tokens=engine.room)  # noqa: E731 - an attempt
+    room = engine.room or 0
+    full = engine.generate(prompt, max_new_tokens=room - 1)
+    assert full.size(1) == room + 1, "the last token is not fed back: one more than the room fits"
+    too_many = lambda: engine.generate(prompt, max_new_tokens=room)  # noqa: E731 - an attempt
     refused("one new token more than fits", too_many, ValueError, naming=str(LONGEST))
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.config import GPTConfig
+from kvgpt.conformance.strategies import LONGEST
 
 RoundTrip = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]  # (slot, k, v), each (B, H, T, D)
 
@@ -23,17 +24,17 @@ class Lookup:
         self.config, self.weights, self.dtype, self.device = config, f"random:{seed}", dtype, device
         generator = torch.Generator().manual_seed(seed)
         heads = (config.n_head, config.kv_heads, config.kv_heads)
-        entries = config.vocab_size + config.block_size
+        entries = config.vocab_size + LONGEST
         self._tables = [  # for each layer: q, k, v, each (V + P, H, D)
             [torch.randn(entries, h, config.head_dim, generator=generator).to(device, dtype) for h in heads]
             for _ in range(config.n_layer)
         ]
 
-    def __call__(self, ids: Tensor, cache: KVCache, last_only: bool = False) -> Tensor:
-        """Ids (B, T) -> (B, T, L H D), or (B, 1, L H D) of the last position."""
+    def __call__(self, ids: Tensor, cache: KVCache, positions: Tensor, last_only: bool = False) -> Tensor:
+        """Ids (B, T), positions (T,) -> (B, T, L H D), or (B, 1, L H D) of the last position."""
         owners, slots = self.config.owners, self.config.slots
         outs = []
-        for layer, (q, k, v) in enumerate(self._qkv(ids, cache.length)):
+        for layer, (q, k, v) in enumerate(self._qkv(ids, positions)):
             own = (k, v) if owners[layer] == layer else (None, None)
             outs.append(cache.attend(slots[layer], q, *own).transpose(1, 2).flatten(2))  # (B, T, H D)
         out = torch.cat(outs, dim=2)
@@ -48,14 +49,16 @@ class Lookup:
     def fingerprint(self) -> str:
         return f"{self.config} {self.weights} {self.dtype}"
 
-    def vectors(self, ids: Tensor, round_trip: RoundTrip | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """q, and the k, v that it must see, of each layer for the whole of ids (B, S)."""
-        qkv = list(self._qkv(ids, 0))
+    def vectors(
+        self, ids: Tensor, positions: Tensor, round_trip: RoundTrip | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """q, and the k, v that it must see, of each layer for the whole of ids (B, S) at positions (S,)."""
+        qkv = list(self._qkv(ids, positions))
         for layer, (owner, slot) in enumerate(zip(self.config.owners, self.config.slots, strict=True)):
             _, k, v = qkv[owner]
             yield qkv[layer][0], *((k, v) if round_trip is None else round_trip(slot, k, v))
 
-    def _qkv(self, ids: Tensor, start: int) -> Iterator[list[Tensor]]:
-        places = self.config.vocab_size + start + torch.arange(ids.size(1), device=ids.device)  # (T,)
+    def _qkv(self, ids: Tensor, positions: Tensor) -> Iterator[list[Tensor]]:
+        places = self.config.vocab_size + positions.to(ids.device).long()  # (T,), a fraction as what is below it
         for tables in self._tables:
             yield [(table[ids] + table[places]).transpose(1, 2) for table in tables]  # each (B, H, T, D)

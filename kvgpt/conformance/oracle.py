@@ -4,7 +4,7 @@ It takes a state dict under the checkpoint's names, and the two things that chan
 values a layer attends to, and what a lossy cache makes of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import pi, sqrt
 
 import torch
@@ -22,10 +22,12 @@ def logits(
     round_trip: RoundTrip | None = None,
     window: int | None = None,
     sinks: int = 0,
+    positions: Sequence[float] | None = None,
 ) -> Tensor:
     """Ids (B, T) -> logits (B, T, V) float64, the first of each ``group`` of layers owning keys and values.
 
-    Under a ``window`` a position sees the first ``sinks`` positions and, of the others, the last ``window - sinks``.
+    Under a ``window`` a token sees the first ``sinks`` tokens and, of the others, the last ``window - sinks``.
+    ``positions`` are the T tokens' own, by default 0 and on; without a learned vector for them, queries and keys turn.
     """
     weights = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in state.items()}
     n_layer = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("h."))
@@ -33,7 +35,16 @@ def logits(
     size = width // n_head
     kv_width = size * (n_kv_head or n_head)
     length = ids.shape[1]
-    x = weights["wte.weight"][ids] + weights["wpe.weight"][:length]
+    places = torch.tensor(range(length) if positions is None else positions, dtype=torch.float64)  # (T,)
+    x = weights["wte.weight"][ids]
+    if "wpe.weight" in weights:
+        known = weights["wpe.weight"]
+        near = (1 - (places[:, None] - torch.arange(len(known))[None, :]).abs()).clamp(min=0)  # (T, P)
+        assert (near.sum(dim=1) - 1).abs().max() < 1e-12, f"positions {places.tolist()} of {len(known)} learned ones"
+        x = x + torch.einsum("tp,pc->tc", near, known)
+        angles = None
+    else:
+        angles = torch.einsum("t,d->td", places, 10000.0 ** -(torch.arange(size // 2, dtype=torch.float64) * 2 / size))
     keys = values = torch.empty(0)
     for layer in range(n_layer):
         part = {
@@ -41,10 +52,10 @@ def logits(
         }
         a = _norm(x, part["ln_1.weight"], part["ln_1.bias"])
         w, b = part["attn.c_attn.weight"], part["attn.c_attn.bias"]
-        query = _heads(torch.einsum("btc,oc->bto", a, w[:width]) + b[:width], size)
+        query = _turned(_heads(torch.einsum("btc,oc->bto", a, w[:width]) + b[:width], size), angles)
         if layer % group == 0:
             k_rows, v_rows = slice(width, width + kv_width), slice(width + kv_width, width + 2 * kv_width)
-            keys = _heads(torch.einsum("btc,oc->bto", a, w[k_rows]) + b[k_rows], size)
+            keys = _turned(_heads(torch.einsum("btc,oc->bto", a, w[k_rows]) + b[k_rows], size), angles)
             values = _heads(torch.einsum("btc,oc->bto", a, w[v_rows]) + b[v_rows], size)
             if round_trip is not None:
                 keys, values = round_trip(layer // group, keys, values)
@@ -77,6 +88,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None, sinks:
 
 def _heads(x: Tensor, size: int) -> Tensor:
     return torch.stack(x.split(size, dim=2), dim=1)
+
+
+def _turned(heads: Tensor, angles: Tensor | None) -> Tensor:
+    """Numbers d and d + D/2 as one complex number, turned by the position's angle (T, D/2)."""
+    if angles is None:
+        return heads
+    half = heads.shape[3] // 2
+    turned = torch.complex(heads[..., :half], heads[..., half:]) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat((turned.real, turned.imag), dim=3)
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

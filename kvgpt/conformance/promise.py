@@ -23,13 +23,15 @@ class Broken(AssertionError):
 class Promise:
     """``check(stage, ...)`` asserts it for one input; calling the promise proves it over many.
 
-    ``needs`` are the words of :attr:`Subject.abilities` without which a cache is not asked.
+    ``needs`` are the words of :attr:`Subject.abilities` without which a cache is not asked; ``past`` says that its
+    scenes go past the learned positions, by every policy.
     """
 
     code: str
     sentence: str
     needs: frozenset[str]
     check: Callable[..., None]
+    past: bool = False
 
     @property
     def name(self) -> str:
@@ -70,7 +72,7 @@ class Promise:
             phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if shrink else [])],
             suppress_health_check=list(HealthCheck),
         )
-        @hypothesis.given(strategies.inputs(self.inputs, subject.abilities, subject.sharings))
+        @hypothesis.given(strategies.inputs(self.inputs, subject.abilities, subject.sharings, self.past))
         def prove(inputs: dict[str, Any]) -> None:
             last.clear()
             last.update(inputs)
@@ -106,11 +108,11 @@ class Promise:
 PROMISES: dict[str, Promise] = {}
 
 
-def promise(code: str, sentence: str, *needs: str) -> Callable[[Callable[..., None]], Promise]:
+def promise(code: str, sentence: str, *needs: str, past: bool = False) -> Callable[[Callable[..., None]], Promise]:
     """Enter a check in :data:`PROMISES`; its further arguments are drawn by their names, see ``strategies.INPUTS``."""
 
     def enter(check: Callable[..., None]) -> Promise:
-        made = Promise(code, sentence, frozenset(needs), check)
+        made = Promise(code, sentence, frozenset(needs), check, past)
         PROMISES[made.name] = made
         return made
 

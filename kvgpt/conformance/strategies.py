@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvgpt.config import GPTConfig
+from kvgpt.conformance.stretches import begun, reachable
 from kvgpt.model import GPT
 
 VOCABULARY = 31
@@ -121,6 +122,7 @@ class Scene:
     """A model and a batch in a few numbers, from which everything else follows.
 
     ``room`` is the window of a windowed cache; ``path`` ``default`` or ``math``, SDPA's own choice or its plainest.
+    ``block`` positions are learned, or they are ``rotary``; ``positions`` is the engine's policy past them.
     """
 
     n_layer: int = 1
@@ -132,6 +134,17 @@ class Scene:
     room: int = 4
     path: str = "default"
     seed: int = 0
+    block: int = LONGEST
+    rotary: bool = False
+    positions: str = "error"
+
+    def span(self, windowed: bool) -> int:
+        """Tokens that are held before ``recompute`` lets any go."""
+        return self.block if windowed or self.positions.startswith("recompute") else LONGEST
+
+    def endless(self, windowed: bool) -> bool:
+        """Whether any number of tokens can be fed."""
+        return self.positions.startswith(("recompute", "shift")) or (windowed and self.rotary)
 
 
 @dataclass(frozen=True)
@@ -149,11 +162,15 @@ PROMPT, MORE = 14, 8  # tokens of a prompt and of what follows; together within 
 
 
 @st.composite
-def scenes(draw: st.DrawFn, sharings: Collection[str | None], wide: bool) -> Scene:
-    """Scenes under one of ``sharings``; ``wide`` ones are 16 wide at least, as in :func:`wide_configs`."""
+def scenes(draw: st.DrawFn, sharings: Collection[str | None], abilities: Collection[str], past: bool = False) -> Scene:
+    """Scenes under one of ``sharings``; below float64 they are 16 wide at least, as in :func:`wide_configs`. ``past``
+    ones may have rotary positions, or few learned ones and a policy.
+    """
     kv_heads, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2]))
     sharing = draw(st.sampled_from(sorted(sharings, key=str)))
-    sizes = [size for size in (2, 5, 8, 16) if not wide or kv_heads * groups * size >= 16]
+    block, rotary, positions = draw(_positions(abilities)) if past else (LONGEST, False, "error")
+    sizes = [size for size in (2, 5, 8, 16) if "float64" in abilities or kv_heads * groups * size >= 16]
+    sizes = [size for size in sizes if not (rotary and size % 2)]  # numbers turn in pairs
     return Scene(
         n_layer=draw(st.integers(1, 4 if sharing else 3)),  # a second group of cla2 has its follower at the fourth
         kv_heads=kv_heads,
@@ -161,33 +178,56 @@ def scenes(draw: st.DrawFn, sharings: Collection[str | None], wide: bool) -> Sce
         head_dim=draw(st.sampled_from(sizes)),
         batch=draw(batches),
         sharing=sharing,
-        room=draw(st.integers(1, 12)),
+        room=draw(st.integers(1, min(12, block))),
         path=draw(st.sampled_from(["default", "math"])),
         seed=draw(seeds),
+        block=block,
+        rotary=rotary,
+        positions=positions,
     )
+
+
+@st.composite
+def _positions(draw: st.DrawFn, abilities: Collection[str]) -> tuple[int, bool, str]:
+    """(block, rotary, policy): as often as not nothing that the positions could end before LONGEST for."""
+    kinds = ["error"] * 4 + ["recompute", "interpolate"]
+    kinds += ["shift"] if "window" in abilities else []
+    kinds += ["rotary"] if "aligned" not in abilities else []
+    kind = draw(st.sampled_from(kinds))
+    match kind:
+        case "recompute":
+            block = draw(st.integers(2, 12))
+            return block, False, f"recompute:{draw(st.integers(1, block))}"
+        case "shift":
+            block = draw(st.integers(3, 12))
+            return block, False, f"shift:{draw(st.integers(2, block))}"
+        case "interpolate":
+            return 12, False, f"interpolate:{draw(st.sampled_from(['2.5', '3', '4']))}"
+    return LONGEST, kind == "rotary", "error"
 
 
 @st.composite
 def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple[Op, ...]:
     """A dozen operations or so that a cache with these abilities must bear, near its capacity as often as not."""
     caches = [(0, scene.batch)]  # tokens seen, rows
-    window = scene.room if "window" in abilities else None
+    windowed = "window" in abilities
+    span, others = scene.span(windowed), ["reset"] if scene.endless(windowed) else ["reset", "refuse"]
     done = []
     offered = [name for name in ("crop", "crop", "select", "fork", "state") if name in abilities]
     for _ in range(draw(st.integers(1, 20))):
         which = draw(st.integers(0, len(caches) - 1))
         length, rows = caches[which]
         feeds = ["feed"] * 4 if length < LONGEST else []
-        name = draw(st.sampled_from([*feeds, *offered, "reset", "refuse"]))
+        name = draw(st.sampled_from([*feeds, *offered, *others]))
         op = Op(name, which)
         match name:
             case "feed":
                 n = min(LONGEST - length, draw(st.sampled_from([1, 1, 2, 3, LONGEST]) | st.integers(1, LONGEST)))
                 op, length = Op(name, which, n), length + n
             case "crop":
-                if window is not None and length > window:
+                if windowed and length - begun(scene.positions, span, length) > scene.room:
                     continue
-                length = draw(st.integers(0, length))
+                length = draw(st.integers(reachable(scene.positions, span, length), length))
                 op = Op(name, which, length)
             case "select":
                 kept = draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
@@ -253,13 +293,17 @@ INPUTS: dict[str, Callable[[st.DrawFn, dict[str, Any]], Any]] = {
 
 @st.composite
 def inputs(
-    draw: st.DrawFn, names: Collection[str], abilities: Collection[str], sharings: Collection[str | None]
+    draw: st.DrawFn,
+    names: Collection[str],
+    abilities: Collection[str],
+    sharings: Collection[str | None],
+    past: bool = False,
 ) -> dict[str, Any]:
     """A value for each of these names of :data:`INPUTS`, and for ``scene``, in their order."""
     drawn: dict[str, Any] = {"abilities": abilities}
     for name in names:
         if name == "scene":
-            drawn[name] = draw(scenes(sharings, wide="float64" not in abilities))
+            drawn[name] = draw(scenes(sharings, abilities, past))
         else:
             drawn[name] = INPUTS[name](draw, drawn)
     del drawn["abilities"]

@@ -17,7 +17,8 @@ from kvgpt.caches.none import NoCache
 from kvgpt.config import GPTConfig, sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances
 from kvgpt.conformance.lookup import Lookup
-from kvgpt.conformance.strategies import LONGEST, VOCABULARY, Scene
+from kvgpt.conformance.strategies import VOCABULARY, Scene
+from kvgpt.conformance.stretches import begun, reachable, stretches
 from kvgpt.engine import Engine
 from kvgpt.model import GPT
 from kvgpt.recipes import REFERENCE, Variant
@@ -89,6 +90,7 @@ class Subject:
             "window": windowed,
             "no window": not windowed,
             "built-in": self.variant is not None,
+            "aligned": self.variant is not None and self.variant.align is not None,
             "reference": self.variant == Variant.parse(REFERENCE) and self.dtype == "float64",
             "float64": self.dtype == "float64",
             "logits": not kind.lossy or self.dtype == "float64",  # comparable ones: see Stage
@@ -112,10 +114,13 @@ class Stage:
             n_head=scene.kv_heads * scene.groups,
             n_embd=scene.kv_heads * scene.groups * scene.head_dim,
             vocab_size=VOCABULARY,
-            block_size=LONGEST,
+            block_size=scene.block,
             n_kv_head=None if scene.groups == 1 else scene.kv_heads,
+            position_embedding="rotary" if scene.rotary else "learned",
         )
-        self.room = scene.room if "window" in subject.abilities else LONGEST
+        self.windowed = "window" in subject.abilities
+        self.span = scene.span(self.windowed)
+        self.room = scene.room if self.windowed else self.span
 
     @cached_property
     def plain(self) -> GPT:
@@ -134,7 +139,7 @@ class Stage:
             config = replace(self.config, sharing=sharing, align=variant.align if variant else None)
             return cast(GPT, Lookup(config, self.scene.seed, self.dtype, self.device))  # all that an engine asks for
         shared = self.plain if variant else self.plain.share(sharing)
-        calibration = strategies.ids(2, LONGEST, self.scene.seed)
+        calibration = strategies.ids(2, self.scene.block, self.scene.seed)
         return self.subject.engine(shared, self._runs, 1, 1, calibration=calibration).model
 
     @property
@@ -160,7 +165,8 @@ class Stage:
             yield
 
     def engine(self, batch: int | None = None, room: int | None = None) -> Engine:
-        return self.subject.engine(self.model, self._runs, batch or self.scene.batch, room or self.room)
+        batch, room, positions = batch or self.scene.batch, room or self.room, self.scene.positions
+        return self.subject.engine(self.model, self._runs, batch, room, positions=positions)
 
     def ids(self, length: int, salt: int = 0, batch: int | None = None) -> Tensor:
         """(batch, length) tokens that follow from the scene's seed; another ``salt``, others."""
@@ -184,28 +190,45 @@ class Stage:
 
     def agree(self, out: Tensor, history: Tensor, start: int = 0) -> None:
         """Assert that ``out`` (B, n, ·) is the right answer to positions ``start`` and on of ``history`` (B, S)."""
+        truths, plains = [], list[list[Tensor]]()
+        for part in stretches(self.scene.positions, self.scene.block, self.span, start + out.size(1)):
+            here = slice(max(start, part.answers) - part.first, part.stop - part.first)
+            if here.start < here.stop:
+                truth, plain = self._right(history[:, part.first : part.stop], part.positions)
+                truths.append(truth[:, here])
+                plains.append([one[:, here] for one in plain])
+        plain = [torch.cat(parts, dim=1) for parts in zip(*plains, strict=True)]
+        self._close(out, plain, torch.cat(truths, dim=1), f"after {start} tokens and {out.size(1)} more")
+
+    def _right(self, ids: Tensor, positions: Sequence[float]) -> tuple[Tensor, list[Tensor]]:
+        """The oracle's answers to ids (B, S) at these positions, and plain torch's, each (B, S, ·)."""
         window, sinks = self.window
         round_trip = self.probe.round_trip if "map" in self.subject.abilities else None
-        here = slice(start, start + out.size(1))
         if isinstance(self.model, Lookup):
-            vectors = list(self.model.vectors(history, round_trip))
+            vectors = list(self.model.vectors(ids, torch.tensor(positions), round_trip))
             truth = torch.cat([_flat(oracle.attention(*qkv, window, sinks)) for qkv in vectors], dim=2)
-            plain = [torch.cat([_flat(path(*qkv)) for qkv in vectors], dim=2) for path in self._attentions(history)]
-        else:
-            truth = oracle.logits(
-                self.state,
-                history.cpu(),
-                self.config.n_head,
-                sharing_group(self.scene.sharing),
-                self.config.n_kv_head,
-                round_trip,
-                window,
-                sinks,
-            )
-            plain = [] if self.dtype == torch.float64 else [self._uncached(history, path) for path in PATHS.values()]
-        self._close(
-            out, [one[:, here] for one in plain], truth[:, here], f"after {start} tokens and {out.size(1)} more"
+            return truth, [torch.cat([_flat(path(*qkv)) for qkv in vectors], dim=2) for path in self._attentions(ids)]
+        group, kv = sharing_group(self.scene.sharing), self.config.n_kv_head
+        truth = oracle.logits(
+            self.state, ids.cpu(), self.config.n_head, group, kv, round_trip, window, sinks, positions
         )
+        if self.dtype == torch.float64:
+            return truth, []
+        return truth, [self._uncached(ids, positions, path) for path in PATHS.values()]
+
+    def begun(self, length: int) -> int:
+        """How many of ``length`` tokens the scene's policy has let go for good."""
+        return begun(self.scene.positions, self.span, length)
+
+    def reachable(self, length: int) -> int:
+        """The least that ``length`` tokens can be cropped to under the scene's policy."""
+        return reachable(self.scene.positions, self.span, length)
+
+    def counts(self, engine: Engine, length: int) -> None:
+        """Assert that an engine and its cache count ``length`` tokens, on the host and on the device."""
+        held = length - self.begun(length)
+        counted = engine.length, engine.cache.length, int(engine.cache.position)
+        assert counted == (length, held, held), f"after {length} tokens (seen, length, position) is {counted}"
 
     def attended(self, cache: KVCache, layer: int, q: Tensor, out: Tensor) -> None:
         """Assert that ``out`` (B, H, T, D) is what q sees in all that the cache reads back for ``layer``."""
@@ -259,12 +282,12 @@ class Stage:
         cache.advance(n)
         return out
 
-    def _uncached(self, history: Tensor, path: Attention) -> Tensor:
+    def _uncached(self, ids: Tensor, positions: Sequence[float], path: Attention) -> Tensor:
         """Plain torch: the whole sequence at once, (B, S, V)."""
-        cache = NoCache(self.model.kv_shape(*history.shape))
-        cache.attention = self._masked(path, history.size(1))
+        cache = NoCache(self.model.kv_shape(*ids.shape))
+        cache.attention = self._masked(path, ids.size(1))
         with torch.no_grad():
-            return self.model(history, cache)
+            return self.model(ids, cache, torch.tensor(positions, device=self.device))
 
     def _attentions(self, history: Tensor) -> list[Callable[[Tensor, Tensor, Tensor], Tensor]]:
         paths = [self._masked(path, history.size(1)) for path in PATHS.values()]

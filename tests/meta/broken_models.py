@@ -66,7 +66,7 @@ def positions_are_clamped(config, seed, dtype):
 
 
 class SwappedAttention(CausalSelfAttention):
-    def forward(self, x, cache):
+    def forward(self, x, cache, turn):
         B, T, C = x.shape
         q, *kv = self.c_attn(x).split(self.widths, dim=-1)
         heads = [part.view(B, T, -1, self.head_dim).transpose(1, 2) for part in (q, *reversed(kv))]
@@ -76,7 +76,7 @@ class SwappedAttention(CausalSelfAttention):
 class ScaledAttention(CausalSelfAttention):
     """Scores divided by head_dim, not by its root: in the cached and in the uncached path alike."""
 
-    def forward(self, x, cache):
+    def forward(self, x, cache, turn):
         width = self.widths[0]
         weight, bias = self.c_attn.weight.clone(), self.c_attn.bias.clone()
         weight[:width] /= self.head_dim**0.5
