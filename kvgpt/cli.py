@@ -1,7 +1,8 @@
-"""The ``kvgpt`` command: generate | train | variants | plot | fetch."""
+"""The ``kvgpt`` command: generate | train | variants | diff | plot | fetch."""
 
 import argparse
 import codecs
+import inspect
 import shlex
 import sys
 import tempfile
@@ -15,17 +16,16 @@ from kvgpt.recipes import variants
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, or 2 with one line on what was wrong, or 130 where it was interrupted."""
+    """Run a command; 0, or 1 where it found a bug, 2 with one line on what was wrong, 130 where it was interrupted."""
     parsed = _parser().parse_args(arguments)
     try:
-        parsed.run(parsed)
+        return int(parsed.run(parsed) or 0)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"kvgpt {parsed.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"kvgpt {parsed.command}: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def generate(parsed: argparse.Namespace) -> None:
@@ -90,6 +90,47 @@ def list_variants(parsed: argparse.Namespace) -> None:
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def diff(parsed: argparse.Namespace) -> int:
+    """Show where a variant parts from its right answer or from another variant; 1 where that is a bug."""
+    from kvgpt import registry, text
+    from kvgpt.conformance import divergence, divergence_table
+    from kvgpt.measure import device
+
+    if device.unusable(parsed.device):
+        raise ValueError(f"--device {parsed.device}: torch sees no such device here; --device cpu needs none")
+    corpus = text.corpus(parsed.corpus)
+    model = registry.open_model(parsed.model, parsed.weights, parsed.dtype, parsed.device)
+    if not 1 <= parsed.tokens <= model.config.block_size:
+        raise ValueError(f"--tokens {parsed.tokens}: {parsed.model} has positions for 1 to {model.config.block_size}")
+    encoding = text.tokenizer(model.config.vocab_size)
+    ids = corpus.ids("held_out", encoding)[: parsed.tokens + 1]
+    if len(ids) <= parsed.tokens:
+        raise ValueError(
+            f"{parsed.corpus} has {len(ids)} tokens: --tokens {parsed.tokens} needs {parsed.tokens + 1}, since each "
+            "predicts the next"
+        )
+    found = divergence.compare(model, parsed.variant, ids, parsed.against)
+    for name in (found.variant.name, found.reference.name):
+        if ":" in name:
+            print(f"imported {name} from {inspect.getsourcefile(registry.plug_in(name)[0])}")
+    against = parsed.against and found.reference.name
+    print(
+        f"{found.variant.name} against {against or 'its own right answer, the oracle (float64, without a cache)'}: "
+        f"{parsed.model} in {parsed.dtype} on {parsed.device}, {parsed.tokens} tokens of {corpus.name}\n"
+    )
+    for line in divergence_table.lines(found, lambda token: _shown(encoding.decode_bytes([token]))):
+        print(line)
+    return int(found.kind == "bug")
+
+
+def _shown(token: bytes) -> str:
+    """A token in quotes, what cannot be printed escaped; the end of a text has no bytes."""
+    try:
+        return repr(token.decode()) if token else "end of text"
+    except UnicodeDecodeError:
+        return repr(token)
 
 
 def plot(parsed: argparse.Namespace) -> None:
@@ -161,6 +202,30 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("variants", help="list the variants")
     one.set_defaults(run=list_variants)
+
+    one = commands.add_parser(
+        "diff",
+        help="token by token, where a cache parts from its right answer: rounding or a bug",
+        description="Feed a text through a cache one token at a time, beside its own right answer (computed in float64 "
+        "without a cache, with the same sharing and loss) or beside another variant. What differs is rounding, "
+        "explained by the loss or sharing of one of them, or a bug. Exit code: 1 for a bug, 2 for bad input, else 0.",
+    )
+    plug_in = "or package.module:Class[+cla2], which is imported (from this folder with `python -m kvgpt`)"
+    one.add_argument("--variant", required=True, help=f"v0 to v4a, parts such as int8+cla2, {plug_in}")
+    one.add_argument("--against", metavar="VARIANT", help="another variant (default: the variant's own right answer)")
+    one.add_argument("--corpus", default="embedded", help="embedded (default), wikitext-2 or a text file")
+    one.add_argument("--tokens", type=int, default=50, help="fed from the start of the held-out text (default: 50)")
+    one.add_argument("--model", default="nano", help=f"{', '.join(PRESETS)}, a hub name or a directory (default: nano)")
+    one.add_argument("--weights", default="pretrained", help="pretrained (default) or random[:SEED]")
+    one.add_argument(
+        "--dtype",
+        default="float64",
+        choices=("float64", "float32", "bfloat16"),
+        help="float64 (default) tells rounding, 1e-14, from the smallest bug, 1e-3, by far; lower ones are judged by "
+        "plain torch's own error in them, and not for lossy caches, whose codes flip",
+    )
+    one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    one.set_defaults(run=diff)
 
     one = commands.add_parser("plot", help="draw the figures of a results file")
     one.add_argument("results", type=Path, metavar="OUT.json", help="written by pytest benchmarks --benchmark-json")

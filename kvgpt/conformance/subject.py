@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kvgpt import perplexity, registry, sampling
-from kvgpt.attention import PATHS, Attention, banded_mask
+from kvgpt.attention import PATHS
 from kvgpt.caches.base import KVCache, KVShape
-from kvgpt.caches.none import NoCache
 from kvgpt.config import GPTConfig, sharing_group
-from kvgpt.conformance import oracle, strategies, tolerances
+from kvgpt.conformance import oracle, strategies, tolerances, uncached
 from kvgpt.conformance.lookup import Lookup
 from kvgpt.conformance.strategies import VOCABULARY, Scene
 from kvgpt.conformance.stretches import begun, reachable, stretches
@@ -207,14 +206,15 @@ class Stage:
         if isinstance(self.model, Lookup):
             vectors = list(self.model.vectors(ids, torch.tensor(positions), round_trip))
             truth = torch.cat([_flat(oracle.attention(*qkv, window, sinks)) for qkv in vectors], dim=2)
-            return truth, [torch.cat([_flat(path(*qkv)) for qkv in vectors], dim=2) for path in self._attentions(ids)]
+            paths = uncached.paths(ids.size(1), window, sinks, self.device)
+            return truth, [torch.cat([_flat(path(*qkv, None)) for qkv in vectors], dim=2) for path in paths]
         group, kv = sharing_group(self.scene.sharing), self.config.n_kv_head
         truth = oracle.logits(
             self.state, ids.cpu(), self.config.n_head, group, kv, round_trip, window, sinks, positions
         )
         if self.dtype == torch.float64:
             return truth, []
-        return truth, [self._uncached(ids, positions, path) for path in PATHS.values()]
+        return truth, uncached.logits(self.model, ids, window, sinks, positions)
 
     def begun(self, length: int) -> int:
         """How many of ``length`` tokens the scene's policy has let go for good."""
@@ -281,25 +281,6 @@ class Stage:
         out = [cache.attend(layer, *self.vectors(n, salt + layer, cache.shape.batch_size)) for layer in layers]
         cache.advance(n)
         return out
-
-    def _uncached(self, ids: Tensor, positions: Sequence[float], path: Attention) -> Tensor:
-        """Plain torch: the whole sequence at once, (B, S, V)."""
-        cache = NoCache(self.model.kv_shape(*ids.shape))
-        cache.attention = self._masked(path, ids.size(1))
-        with torch.no_grad():
-            return self.model(ids, cache, torch.tensor(positions, device=self.device))
-
-    def _attentions(self, history: Tensor) -> list[Callable[[Tensor, Tensor, Tensor], Tensor]]:
-        paths = [self._masked(path, history.size(1)) for path in PATHS.values()]
-        return [lambda q, k, v, path=path: path(q, k, v, None) for path in paths]  # type: ignore[misc]  # a default binds it
-
-    def _masked(self, path: Attention, length: int) -> Attention:
-        window, sinks = self.window
-        if window is None:
-            return path
-        places = torch.arange(length, device=self.device)
-        band = banded_mask(places, places, window, sinks)
-        return lambda q, k, v, _: path(q, k, v, band)
 
 
 def _flat(heads: Tensor) -> Tensor:
