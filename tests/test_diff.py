@@ -5,8 +5,9 @@ import torch
 
 import kvgpt
 from kvgpt import cli, perplexity, registry, text
+from kvgpt.attention import PATHS
 from kvgpt.caches.dense import DenseCache
-from kvgpt.conformance import divergence
+from kvgpt.conformance import divergence, oracle, tolerances, uncached
 from kvgpt.conformance.tolerances import TABLE
 
 TOKENS, BOUNDARY = 24, 16
@@ -97,6 +98,13 @@ def test_in_lower_dtypes_an_exact_cache_is_judged_by_plain_torch(capsys, dtype, 
     assert code == 0 and set(kinds) == {"rounding"} and f"nano in {dtype} on cpu" in header
     assert TABLE["error ratio"].derivation in summary
     assert f" passes in torch.{dtype}; float64 would show it" in summary
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_plain_torch_without_a_cache_is_right_by_every_path(model, ids, window):
+    truth = oracle.logits(model.state_dict(), ids[None], model.config.n_head, window=window, sinks=1)
+    answers = uncached.logits(model, ids[None], window, 1)
+    assert len(answers) == len(PATHS) and all(tolerances.exact(answer, truth) for answer in answers)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
