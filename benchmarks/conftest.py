@@ -155,7 +155,7 @@ def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Cal
         if variant not in prepared:
             aligned = Variant.parse(variant).align is not None
             ids = text.calibration(model.config, settings.weights, corpus) if aligned else None
-            prepared[variant] = Engine(model, variant, 1, 1, calibration=ids).model
+            prepared[variant] = Engine(model, variant, calibration=ids).model
         return Engine(prepared[variant], variant, batch_size, max_length)
 
     return make

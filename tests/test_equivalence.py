@@ -11,6 +11,7 @@ import kvgpt
 from kvgpt.attention import PATHS
 from kvgpt.config import sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances
+from kvgpt.conformance.scene import LONGEST
 
 VARIANTS = [*kvgpt.variants(), "none+cla3", "dense+cla4", "int8+cla3+matmul", "none+cla2+qalign", "dense-cat+cla2"]
 EXACT = [name for name in VARIANTS if "int8" not in kvgpt.Variant.parse(name).storage]
@@ -55,7 +56,7 @@ def test_every_cut_of_a_prompt_gives_the_oracles_logits(variant, data):
 @pytest.mark.parametrize("variant", EXACT)
 @given(data=st.data())
 def test_an_exact_cache_rounds_no_worse_than_plain_torch(variant, dtype, data):
-    length = data.draw(st.integers(2, strategies.LONGEST), label="length")
+    length = data.draw(st.integers(2, LONGEST), label="length")
     seed, sizes = data.draw(strategies.seeds, label="seed"), data.draw(strategies.cuts(length), label="sizes")
     plain = strategies.model(data.draw(strategies.wide_configs(), label="config"), seed, dtype)
     ids = strategies.ids(2, length, seed)

@@ -29,6 +29,7 @@ class WindowCache(KVCache):
             )
         self.window = shape.max_length
         self.store = self.storage(shape)
+        self.store.position = self.position  # one count for both
 
     @property
     def ring(self) -> int:
@@ -94,15 +95,18 @@ class WindowCache(KVCache):
     def fork(self) -> Self:
         twin = super().fork()
         twin.store = self.store.fork()
+        twin.store.position = twin.position
         return twin
 
     def state(self) -> dict[str, Tensor]:
         return self.store.state()
 
     def restore(self, state: Mapping[str, Tensor], length: int) -> None:
-        self.store.restore(state, min(length, self.shape.max_length))
-        self.count(length)
-        self.position.fill_(length)
+        try:
+            self.store.restore(state, min(length, self.shape.max_length))
+            self.count(length)
+        finally:
+            self.position.fill_(self.length)
 
     def advance(self, n: int) -> None:
         super().advance(n)

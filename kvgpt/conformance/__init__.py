@@ -17,7 +17,7 @@ from kvgpt.conformance import (
 )
 from kvgpt.conformance.kit import DTYPES, Report, again, asked_of, check_cache
 from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise
-from kvgpt.conformance.strategies import Op, Scene
+from kvgpt.conformance.scene import Op, Scene
 from kvgpt.conformance.subject import Subject
 
 CHAPTERS = (exactness, contract, quantisation, sharing, accounting, evaluation, generation, saving, life)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kvgpt.caches.base import KVCache, Unsupported
 from kvgpt.conformance.promise import promise
-from kvgpt.conformance.strategies import LONGEST
+from kvgpt.conformance.scene import LONGEST
 from kvgpt.conformance.subject import Stage
 from kvgpt.storages import tensors_of
 

@@ -10,7 +10,7 @@ from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.config import GPTConfig, sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances
 from kvgpt.conformance.promise import promise
-from kvgpt.conformance.strategies import LONGEST, VOCABULARY
+from kvgpt.conformance.scene import LONGEST, VOCABULARY
 from kvgpt.conformance.subject import Stage, Subject
 from kvgpt.engine import Engine
 from kvgpt.model import GPT

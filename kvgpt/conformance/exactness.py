@@ -4,7 +4,7 @@ import torch
 
 from kvgpt.conformance.contract import refused
 from kvgpt.conformance.promise import promise
-from kvgpt.conformance.strategies import LONGEST
+from kvgpt.conformance.scene import LONGEST
 from kvgpt.conformance.subject import Stage
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kvgpt.conformance.contract import refused
 from kvgpt.conformance.promise import promise
-from kvgpt.conformance.strategies import LONGEST
+from kvgpt.conformance.scene import LONGEST
 from kvgpt.conformance.subject import Stage, Subject
 
 TOKENS = 17  # of the vocabulary that samplers are tried on

@@ -6,7 +6,7 @@ from typing import Any
 
 from kvgpt.caches.base import KVCache
 from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise
-from kvgpt.conformance.strategies import Scene
+from kvgpt.conformance.scene import Scene
 from kvgpt.conformance.subject import Stage, Subject
 
 DTYPES = ("float64", "float32", "bfloat16")

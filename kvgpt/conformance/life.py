@@ -10,7 +10,7 @@ from torch import Tensor
 from kvgpt.conformance.accounting import count
 from kvgpt.conformance.contract import refused
 from kvgpt.conformance.promise import promise
-from kvgpt.conformance.strategies import Op
+from kvgpt.conformance.scene import Op
 from kvgpt.conformance.subject import Stage
 from kvgpt.engine import Engine
 

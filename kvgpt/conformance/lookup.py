@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.config import GPTConfig
-from kvgpt.conformance.strategies import LONGEST
+from kvgpt.conformance.scene import LONGEST
 
 RoundTrip = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]  # (slot, k, v), each (B, H, T, D)
 

@@ -78,7 +78,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None, sinks:
     first = k.shape[2] - q.shape[2]
     out = torch.empty_like(q)
     for t in range(q.shape[2]):
-        seen = [j for j in range(first + t + 1) if window is None or j < sinks or first + t - j < window - sinks]
+        recent = 0 if window is None else max(0, first + t + 1 - (window - sinks))
+        seen = [*range(min(sinks, recent)), *range(recent, first + t + 1)]
         score = torch.einsum("bhd,bhsd->bhs", q[:, :, t], k[:, :, seen]) / sqrt(q.shape[3])
         weight = torch.exp(score - score.max(dim=2, keepdim=True).values)
         weight = weight / weight.sum(dim=2, keepdim=True)

@@ -72,7 +72,9 @@ class Promise:
             phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if shrink else [])],
             suppress_health_check=list(HealthCheck),
         )
-        @hypothesis.given(strategies.inputs(self.inputs, subject.abilities, subject.sharings, self.past))
+        @hypothesis.given(
+            strategies.inputs(self.inputs, subject.abilities, subject.sharings, self.past, subject.least_room)
+        )
         def prove(inputs: dict[str, Any]) -> None:
             last.clear()
             last.update(inputs)

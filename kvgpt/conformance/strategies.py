@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,11 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvgpt.config import GPTConfig
+from kvgpt.conformance.scene import LONGEST, VOCABULARY, Op, Scene
 from kvgpt.conformance.stretches import begun, reachable
 from kvgpt.model import GPT
-
-VOCABULARY = 31
-LONGEST = 24
 
 
 def configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
@@ -117,58 +114,24 @@ def awkward_rows(draw: st.DrawFn) -> Tensor:
     return torch.stack([awkward_row(kind, size, draw(seeds)) for kind in kinds])
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A model and a batch in a few numbers, from which everything else follows.
-
-    ``room`` is the window of a windowed cache; ``path`` ``default`` or ``math``, SDPA's own choice or its plainest.
-    ``block`` positions are learned, or they are ``rotary``; ``positions`` is the engine's policy past them.
-    """
-
-    n_layer: int = 1
-    kv_heads: int = 1
-    groups: int = 1
-    head_dim: int = 2
-    batch: int = 1
-    sharing: str | None = None
-    room: int = 4
-    path: str = "default"
-    seed: int = 0
-    block: int = LONGEST
-    rotary: bool = False
-    positions: str = "error"
-
-    def span(self, windowed: bool) -> int:
-        """Tokens that are held before ``recompute`` lets any go."""
-        return self.block if windowed or self.positions.startswith("recompute") else LONGEST
-
-    def endless(self, windowed: bool) -> bool:
-        """Whether any number of tokens can be fed."""
-        return self.positions.startswith(("recompute", "shift")) or (windowed and self.rotary)
-
-
-@dataclass(frozen=True)
-class Op:
-    """One thing done to one of the caches that are alive: see :data:`OPERATIONS`."""
-
-    name: str
-    cache: int = 0
-    n: int = 0
-    rows: tuple[int, ...] = ()
-
-
 ALIVE = 3  # caches at most, forks of forks included
 PROMPT, MORE = 14, 8  # tokens of a prompt and of what follows; together within LONGEST
 
 
 @st.composite
-def scenes(draw: st.DrawFn, sharings: Collection[str | None], abilities: Collection[str], past: bool = False) -> Scene:
+def scenes(
+    draw: st.DrawFn,
+    sharings: Collection[str | None],
+    abilities: Collection[str],
+    past: bool = False,
+    least_room: int = 1,
+) -> Scene:
     """Scenes under one of ``sharings``; below float64 they are 16 wide at least, as in :func:`wide_configs`. ``past``
-    ones may have rotary positions, or few learned ones and a policy.
+    ones may have rotary positions, or few learned ones and a policy. A window has ``least_room`` places or more.
     """
     kv_heads, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2]))
     sharing = draw(st.sampled_from(sorted(sharings, key=str)))
-    block, rotary, positions = draw(_positions(abilities)) if past else (LONGEST, False, "error")
+    block, rotary, positions = draw(_positions(abilities, least_room)) if past else (LONGEST, False, "error")
     sizes = [size for size in (2, 5, 8, 16) if "float64" in abilities or kv_heads * groups * size >= 16]
     sizes = [size for size in sizes if not (rotary and size % 2)]  # numbers turn in pairs
     return Scene(
@@ -178,7 +141,7 @@ def scenes(draw: st.DrawFn, sharings: Collection[str | None], abilities: Collect
         head_dim=draw(st.sampled_from(sizes)),
         batch=draw(batches),
         sharing=sharing,
-        room=draw(st.integers(1, min(12, block))),
+        room=draw(st.integers(least_room, max(least_room, min(12, block)))),
         path=draw(st.sampled_from(["default", "math"])),
         seed=draw(seeds),
         block=block,
@@ -188,21 +151,21 @@ def scenes(draw: st.DrawFn, sharings: Collection[str | None], abilities: Collect
 
 
 @st.composite
-def _positions(draw: st.DrawFn, abilities: Collection[str]) -> tuple[int, bool, str]:
+def _positions(draw: st.DrawFn, abilities: Collection[str], least: int) -> tuple[int, bool, str]:
     """(block, rotary, policy): as often as not nothing that the positions could end before LONGEST for."""
-    kinds = ["error"] * 4 + ["recompute", "interpolate"]
+    kinds = ["error"] * 3 + ["recompute"] * 2 + ["interpolate"]
     kinds += ["shift"] if "window" in abilities else []
     kinds += ["rotary"] if "aligned" not in abilities else []
     kind = draw(st.sampled_from(kinds))
     match kind:
         case "recompute":
-            block = draw(st.integers(2, 12))
-            return block, False, f"recompute:{draw(st.integers(1, block))}"
+            block = draw(st.integers(max(2, least), max(8, least)))
+            return block, False, f"recompute:{draw(st.sampled_from(sorted({1, block // 2, block})))}"
         case "shift":
-            block = draw(st.integers(3, 12))
+            block = draw(st.integers(max(3, least), max(8, least)))
             return block, False, f"shift:{draw(st.integers(2, block))}"
         case "interpolate":
-            return 12, False, f"interpolate:{draw(st.sampled_from(['2.5', '3', '4']))}"
+            return max(12, least), False, f"interpolate:{draw(st.sampled_from(['2.5', '3', '4']))}"
     return LONGEST, kind == "rotary", "error"
 
 
@@ -298,12 +261,13 @@ def inputs(
     abilities: Collection[str],
     sharings: Collection[str | None],
     past: bool = False,
+    least_room: int = 1,
 ) -> dict[str, Any]:
     """A value for each of these names of :data:`INPUTS`, and for ``scene``, in their order."""
     drawn: dict[str, Any] = {"abilities": abilities}
     for name in names:
         if name == "scene":
-            drawn[name] = draw(scenes(sharings, abilities, past))
+            drawn[name] = draw(scenes(sharings, abilities, past, least_room))
         else:
             drawn[name] = INPUTS[name](draw, drawn)
     del drawn["abilities"]

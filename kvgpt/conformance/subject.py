@@ -16,7 +16,7 @@ from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.config import GPTConfig, sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances, uncached
 from kvgpt.conformance.lookup import Lookup
-from kvgpt.conformance.strategies import VOCABULARY, Scene
+from kvgpt.conformance.scene import LONGEST, VOCABULARY, Scene
 from kvgpt.conformance.stretches import begun, reachable, stretches
 from kvgpt.engine import Engine
 from kvgpt.model import GPT
@@ -73,7 +73,7 @@ class Subject:
     @cached_property
     def abilities(self) -> frozenset[str]:
         """What this cache declares of itself, in the words that properties use for what they need."""
-        kind, shape = self.recipe.cache_class, KVShape(1, 1, 1, 2, 4, torch.float32, torch.device(self.device))
+        kind, shape = self.recipe.cache_class, KVShape(1, 1, 1, 2, LONGEST, torch.float32, torch.device(self.device))
         try:
             windowed = self.cache_of(shape).window is not None
         except Exception as error:
@@ -97,6 +97,11 @@ class Subject:
             **{operation: kind.offers(operation) for operation in OPERATIONS},
         }
         return frozenset(ability for ability, has in declared.items() if has)
+
+    @property
+    def least_room(self) -> int:
+        """The smallest window that a windowed cache can have: its sinks and one place more."""
+        return self.recipe.cache_class.sinks + 1
 
     def cache_of(self, shape: KVShape) -> KVCache:
         return self.recipe.cache(shape)
@@ -139,7 +144,7 @@ class Stage:
             return cast(GPT, Lookup(config, self.scene.seed, self.dtype, self.device))  # all that an engine asks for
         shared = self.plain if variant else self.plain.share(sharing)
         calibration = strategies.ids(2, self.scene.block, self.scene.seed)
-        return self.subject.engine(shared, self._runs, 1, 1, calibration=calibration).model
+        return self.subject.engine(shared, self._runs, 1, self.subject.least_room, calibration=calibration).model
 
     @property
     def state(self) -> dict[str, Tensor]:

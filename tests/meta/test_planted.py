@@ -5,13 +5,14 @@ import broken_evaluators
 import broken_models
 import broken_quantisers
 import broken_samplers
+import broken_windows
 import pytest
 from bugs import BUGS
 from hypothesis import settings
 
 from kvgpt.conformance import PROMISES, Broken, tolerances
 
-HOMES = (broken_caches, broken_evaluators, broken_models, broken_quantisers, broken_samplers)
+HOMES = (broken_caches, broken_evaluators, broken_models, broken_quantisers, broken_samplers, broken_windows)
 CI = settings.get_profile("ci").max_examples
 
 
