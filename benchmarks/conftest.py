@@ -20,6 +20,16 @@ from kvgpt.recipes import Variant
 HERE = Path(__file__).parent
 AXES = {"batch_size": "batch_sizes", "new_tokens": "lengths"}  # argument of a case -> settings; the variant comes last
 MODES = ("teacher_forced", "autoregressive")
+BEYOND = {  # ways past the learned positions -> (variant, policy)
+    "learned": [
+        ("v1", "recompute"),
+        ("v2", "recompute"),
+        ("dense+window", "shift"),
+        ("int8+window", "shift"),
+        ("v1", "interpolate"),
+    ],
+    "rotary": [("v1", "error"), ("dense+window", "error"), ("int8+window", "error"), ("v1", "recompute")],
+}
 RANDOM_TOKENS = 16_384  # scored where weights are random and no corpus was asked for
 REASONS = pytest.StashKey[dict[str, list[str]]]()
 MODEL = pytest.StashKey[GPT]()
@@ -35,7 +45,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(argument, values, ids=[f"{argument}={value}" for value in values])
     if "mode" in metafunc.fixturenames:
         metafunc.parametrize("mode", MODES)
-    if "variant" in metafunc.fixturenames:
+    if "positions" in metafunc.fixturenames:
+        embedding = _open(metafunc.config).config.position_embedding
+        metafunc.parametrize("contexts", chosen.contexts, ids=[f"contexts={value:g}" for value in chosen.contexts])
+        metafunc.parametrize(("variant", "positions"), BEYOND[embedding])
+    elif "variant" in metafunc.fixturenames:
         metafunc.parametrize("variant", [*chosen.variants, *chosen.caches])
 
 
@@ -109,7 +123,7 @@ def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
     parameters = getattr(item, "callspec", None)
     values: dict[str, Any] = parameters.params if parameters else {}
     block_size = model.config.block_size
-    if values.get("new_tokens", 0) > block_size:
+    if values.get("new_tokens", 0) > (model.config.n_position or values.get("new_tokens", 0)):
         return f"{chosen.model} has a context of {block_size} tokens, {values['new_tokens']} were asked for"
     variant = values.get("variant")
     if variant is not None and variant not in chosen.caches:
@@ -144,19 +158,19 @@ def held_out(pytestconfig: pytest.Config) -> Tensor:
 
 @pytest.fixture(scope="session")
 def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Callable[..., Engine]:
-    """``engine_of(variant, batch_size, max_length)``; a model is shared or aligned once for all cases."""
+    """``engine_of(variant, batch_size, max_length, positions)``; a model is shared or aligned once for all cases."""
     prepared: dict[str, GPT] = {}
 
-    def make(variant: str, batch_size: int, max_length: int) -> Engine:
+    def make(variant: str, batch_size: int, max_length: int, positions: str = "error") -> Engine:
         if variant in settings.caches:
             cache_class, sharing = registry.plug_in(variant)
             shared = prepared.setdefault(variant, model.share(sharing) if sharing else model)
-            return Engine(shared, cache_class, batch_size, max_length)
+            return Engine(shared, cache_class, batch_size, max_length, positions)
         if variant not in prepared:
             aligned = Variant.parse(variant).align is not None
             ids = text.calibration(model.config, settings.weights, corpus) if aligned else None
             prepared[variant] = Engine(model, variant, calibration=ids).model
-        return Engine(prepared[variant], variant, batch_size, max_length)
+        return Engine(prepared[variant], variant, batch_size, max_length, positions)
 
     return make
 

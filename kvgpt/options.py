@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kvgpt.config import PRESETS
+from kvgpt.config import PRESETS, SHIPPED
 from kvgpt.recipes import ALIASES, Variant
 
 GRIDS = ("quick", "seed", "full")
@@ -37,6 +37,7 @@ class Settings:
     corpus: str = ""
     max_tokens: int | None = None
     autoregressive_tokens: int = 16384
+    contexts: tuple[float, ...] = (0.5, 1, 1.25, 2, 4)
 
     @property
     def random_weights(self) -> bool:
@@ -139,6 +140,8 @@ def _checked(chosen: Settings) -> Settings:
     for what, numbers in (("lengths", chosen.lengths), ("batch sizes", chosen.batch_sizes)):
         if not numbers or any(type(number) is not int or number < 1 for number in numbers):
             raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")
+    if not chosen.contexts or any(isinstance(one, str | bool) or not 0 < one <= 1024 for one in chosen.contexts):
+        raise ValueError(f"contexts {chosen.contexts!r}: expected numbers of contexts above 0, up to 1024")
     if chosen.corpus not in ("", "embedded", "wikitext-2") and not Path(chosen.corpus).is_file():
         raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")
     return replace(chosen, variants=tuple(dict.fromkeys(names)))
@@ -146,7 +149,7 @@ def _checked(chosen: Settings) -> Settings:
 
 def _weights(chosen: Settings) -> str:
     """``shipped``, ``pretrained`` or ``random:<seed>``."""
-    usual = "shipped" if chosen.model == "nano" else "pretrained"
+    usual = "shipped" if chosen.model in SHIPPED else "pretrained"
     kind, colon, seed = (chosen.weights or usual).partition(":")
     if kind == "random":
         return f"random:{_whole('--kvgpt-weights', seed, least=0) if colon else 0}"

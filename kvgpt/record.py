@@ -9,7 +9,18 @@ from typing import Any
 
 SCHEMA = 1
 LARGEST_FILE = 64 * 2**20  # bytes
-FAMILIES = ("latency", "memory", "phases", "capacity", "perplexity", "attention", "floor", "decode", "roofline")
+FAMILIES = (
+    "latency",
+    "memory",
+    "phases",
+    "capacity",
+    "perplexity",
+    "attention",
+    "floor",
+    "decode",
+    "roofline",
+    "positions",
+)
 KINDS = ("measured", "modelled")
 DIRECTIONS = ("lower", "higher")
 UNITS = ("s", "B", "token/s", "FLOP/s", "FLOP/B", "1")
@@ -36,6 +47,10 @@ METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "nll": ("1", "lower"),
     "nll_change": ("1", "lower"),  # less the reference's, paired token by token
     "perplexity_change": ("1", "lower"),  # relative to the reference's
+    "perplexity_at_end": ("1", "lower"),  # over the last quarter of a context before T
+    "nll_at_end": ("1", "lower"),
+    "latency_drift": ("1", "lower"),  # per-token latency of the stream's last tenth over that of its second
+    "resident_growth": ("B", "lower"),  # of the process, from the stream's second tenth to its end
     "served_tokens": ("1", "higher"),  # scored from one token fed to a cache that held all before it
 }
 

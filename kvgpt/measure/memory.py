@@ -1,10 +1,14 @@
-"""Bytes: of the distinct storages that an object holds, and of what the allocator handed out while something ran."""
+"""Bytes: what the allocator handed out while something ran, and what is resident."""
 
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+STATM = Path("/proc/self/statm")  # Linux: sizes in pages, the second is what is resident
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,13 @@ def allocation(run: Callable[[], object], device: str) -> Allocation:
     On a CPU the profiler reports each allocation; on a GPU the caching allocator keeps count, in blocks of 512 B.
     """
     return _on_gpu(run) if device == "cuda" else _on_cpu(run)
+
+
+def resident() -> int | None:
+    """Bytes of this process that are in memory now; None where the system does not say."""
+    if not STATM.is_file():
+        return None
+    return int(STATM.read_text().split()[1]) * resource.getpagesize()
 
 
 def _on_gpu(run: Callable[[], object]) -> Allocation:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from kvgpt.recipes import REFERENCE, Style, styles
 from kvgpt.record import Case, Results
 from kvgpt.report import style
+from kvgpt.report.positions import streamed
 from kvgpt.report.select import axis, by_variant, latest_length, pick, scored
 
 MEGA, MILLI = 1e6, 1e-3
@@ -121,12 +122,21 @@ def tradeoff(results: Results) -> tuple[str, Figure]:
     return f"tradeoff_memory_latency_T{length}", drawn
 
 
+def positions(results: Results) -> tuple[str, Figure]:
+    """Perplexity, latency and bytes past the learned positions, against the tokens streamed."""
+    drawn = streamed(results)
+    if drawn is None:
+        raise Missing(BENCHMARK.format("positions"))
+    return "positions_streamed", drawn
+
+
 FIGURES: tuple[Callable[[Results], tuple[str, Figure]], ...] = (
     per_token_latency,
     memory,
     perplexity,
     perplexity_change,
     tradeoff,
+    positions,
 )
 
 
