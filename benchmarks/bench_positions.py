@@ -1,16 +1,18 @@
 """Past the learned positions: text streamed one token a step for T tokens, by every policy that the model can have.
 
-A stream's figures are of its own T tokens: latency, the bytes held, perplexity over all and over the last quarter of a
-context before T, which shows what the boundary costs. Windows and the caches of ``recompute`` hold one context;
-``interpolate`` stretches the positions over all that is streamed. A ``shift`` is
-approximate: its perplexity is marked as that of another function.
+A stream's figures are of its own T tokens: the bytes held, the mean latency of the last context's steps, in which
+``recompute`` pays for what it encodes again, and perplexity over all and over the last quarter of a context before T,
+which shows what the boundary costs. Windows and the caches of ``recompute`` hold one context; ``interpolate`` stretches
+the positions over all that is streamed. A ``shift`` is approximate: its perplexity is not the model's, and is marked.
 """
 
 from math import ceil, exp
-from statistics import median
+from statistics import mean, median
 
 import torch
+import torch.nn.functional as F
 
+from kvgpt.measure.device import clock
 from kvgpt.measure.memory import resident
 from kvgpt.record import metric
 from kvgpt.statistics import normal_interval
@@ -28,65 +30,53 @@ def bench_positions(
     named, room = _sized(variant, positions, length, context)
     engine = engine_of(variant, rows, room, named)
     benchmark.group = f"positions T={length}"
-    clock = benchmark._timer
+    nll, times, held = benchmark.pedantic(_stream, args=(engine, text, clock(settings.device)), rounds=1)
 
-    def stream():
-        nll, times, held = torch.empty(rows, length, dtype=torch.float64), [], []
-        engine.reset()
-        for t in range(length):
-            begun = clock()
-            logits = engine.decode(text[:, t : t + 1])
-            times.append(clock() - begun)
-            losses = torch.nn.functional.cross_entropy(logits.float(), text[:, t + 1], reduction="none")
-            nll[:, t] = losses.cpu()
-            if t in (length // 5, length - 1):
-                held.append((engine.cache.nbytes, resident()))
-        return nll, times, held
-
-    nll, times, held = benchmark.pedantic(stream, rounds=1)
     tenth, quarter = max(1, length // 10), max(1, context // 4)
-    windowed = engine.cache.window is not None
-    growth = held[-1][0] - held[0][0]
-    assert not windowed or growth == 0, f"a window grew by {growth} bytes"
-    whole, end = nll.mean(dim=1), nll[:, -quarter:].mean(dim=1)  # (rows,)
+    grown = held[-1][0] - held[0][0]
+    assert engine.cache.window is None or grown == 0, f"a window grew by {grown} bytes"
     metrics = {
-        "per_token_latency": metric("per_token_latency", median(times[-quarter:]), samples=times[-quarter:]),
+        "per_token_latency": metric("per_token_latency", mean(times[-context:])),
         "throughput": metric("throughput", rows * length / sum(times)),
+        "latency_drift": metric("latency_drift", median(times[-tenth:]) / median(times[tenth : 2 * tenth])),
         "cache_bytes": metric("cache_bytes", engine.cache.nbytes),
-        "latency_drift": metric("latency_drift", median(times[-tenth:]) / median(times[tenth : 2 * tenth or None])),
-        **_quality("", whole),
-        **_quality("_at_end", end),
+        **_quality("", nll.mean(dim=1)),
+        **_quality("_at_end", nll[:, -quarter:].mean(dim=1)),
     }
     if held[0][1] is not None:
         metrics["resident_growth"] = metric("resident_growth", held[-1][1] - held[0][1])
-    workload |= {
-        "batch_size": rows,
-        "prompt": 1,
-        "new_tokens": length,
-        "max_length": room,
-        "scored_tokens": nll.numel(),
-    }
-    workload |= {
-        "positions": engine.positions,
-        "approximate": engine.policy.approximate,
-        "mode": "autoregressive",
-        "corpus": corpus.name if corpus else "random",
-    }
+    workload |= {"batch_size": rows, "prompt": 1, "new_tokens": length, "max_length": room, "mode": "autoregressive"}
+    workload |= {"positions": engine.positions, "approximate": engine.policy.approximate}
+    workload |= {"scored_tokens": nll.numel(), "corpus": corpus.name if corpus else "random"}
     if corpus:
         workload["corpus_sha256"] = corpus.sha256
     write_record("positions", workload, metrics, [])
 
 
+def _stream(engine, text, now):
+    """Losses (rows, T) of what follows each token, the time of each step, and (cache, process) bytes early and late."""
+    rows, length = text.size(0), text.size(1) - 1
+    nll, times, held = torch.empty(rows, length, dtype=torch.float64), [], []
+    engine.reset()
+    for t in range(length):
+        begun = now()
+        logits = engine.decode(text[:, t : t + 1])
+        times.append(now() - begun)
+        nll[:, t] = F.cross_entropy(logits.float(), text[:, t + 1], reduction="none").cpu()
+        if t in (length // 5, length - 1):
+            held.append((engine.cache.nbytes, resident()))
+    return nll, times, held
+
+
 def _sized(variant, positions, length, context):
     """The policy with its number, and the room of its cache, for streams of ``length``."""
     if positions == "interpolate":
-        return f"interpolate:{ceil((length - 1) / (context - 1)) or 1}", length
-    unbounded = variant == "v1" and positions == "error"
-    return positions, length if unbounded else context
+        return f"interpolate:{max(1, ceil((length - 1) / (context - 1)))}", length
+    return positions, length if (variant, positions) == ("v1", "error") else context
 
 
 def _quality(suffix, losses):
-    """Mean loss and perplexity over streams, (rows,), each taken as one independent sample."""
+    """Mean loss and perplexity; streams (rows,) are taken as independent of each other."""
     nll = float(losses.mean())
     stderr = float(losses.std() / len(losses) ** 0.5) if len(losses) > 1 else None
     bounds = None if stderr is None else normal_interval(nll, stderr)

@@ -125,6 +125,8 @@ def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
     block_size = model.config.block_size
     if values.get("new_tokens", 0) > (model.config.n_position or values.get("new_tokens", 0)):
         return f"{chosen.model} has a context of {block_size} tokens, {values['new_tokens']} were asked for"
+    if values.get("contexts", 0) * block_size > (chosen.max_tokens or float("inf")):
+        return f"only {chosen.max_tokens} tokens of text were asked for"
     variant = values.get("variant")
     if variant is not None and variant not in chosen.caches:
         recipe = registry.resolve(variant).variant

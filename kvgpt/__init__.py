@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from kvgpt.caches.base import KVShape as KVShape
     from kvgpt.caches.base import Unsupported as Unsupported
     from kvgpt.config import GPTConfig as GPTConfig
+    from kvgpt.conformance import check_cache as check_cache
     from kvgpt.engine import Engine as Engine
     from kvgpt.model import GPT as GPT
     from kvgpt.recipes import Variant as Variant
@@ -26,6 +27,7 @@ _HOME = {
     "Variant": "kvgpt.recipes",
     "variants": "kvgpt.recipes",
     "align": "kvgpt.alignment",
+    "check_cache": "kvgpt.conformance",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 - the table above is the list
 

@@ -40,6 +40,19 @@ def bound(stage: Stage, kind: str, size: int, seed: int) -> None:
         assert verdict, f"a row that is {kind}, of {size} numbers: {verdict}"
 
 
+@promise(
+    "B3", "A number reads back alike wherever it sits in its vector, and however odd its length.", "symmetric", "keeps"
+)
+def places(stage: Stage, size: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(-1, 2, (2, size), generator=generator).to(stage.device)
+    signs[:, seed % size] = 1
+    rows = (signs * (0.5 + torch.rand((), generator=generator))).to(stage.dtype)
+    for back in _read_of_size(stage, rows):
+        alike = back[:, seed % size].unsqueeze(1) * signs
+        assert torch.equal(back, alike), f"equal numbers at places of {size} read back as {back.unique().tolist()}"
+
+
 @promise("B4", "What a vector reads back as is settled when it is written, and not again.", "map", "keeps", "no window")
 def settled(stage: Stage, sizes: tuple[int, ...]) -> None:
     cache, given = stage.cache(), stage.vectors(sum(sizes))
@@ -122,8 +135,12 @@ def _bound(stage: Stage) -> float:
 def _stored(stage: Stage, kind: str, size: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """For K and for V: the rows given, what a cache of this head size reads back, and each row's largest number."""
     rows = torch.cat([_row(stage, kind, size, seed), _row(stage, "plain", size, seed + 1)])  # (2, D)
-    cache = stage.cache_of_size(size)
-    vectors = rows.view(1, 1, 2, size)
-    cache.attend(0, torch.zeros_like(vectors), vectors, vectors)
     largest = rows.double().abs().amax(dim=1, keepdim=True)
-    return [(rows, part.reshape(2, size), largest) for part in cache.read(0)]
+    return [(rows, back, largest) for back in _read_of_size(stage, rows)]
+
+
+def _read_of_size(stage: Stage, rows: Tensor) -> list[Tensor]:
+    """Two rows (2, D) as a cache of that head size reads them back, as keys and as values."""
+    cache, vectors = stage.cache_of_size(rows.size(1)), rows.view(1, 1, *rows.shape)
+    cache.attend(0, torch.zeros_like(vectors), vectors, vectors)
+    return [part.reshape(rows.shape) for part in cache.read(0)]

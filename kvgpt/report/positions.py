@@ -1,4 +1,4 @@
-"""Figures past the learned positions: what each policy costs in quality, time and bytes, against the tokens streamed."""
+"""Past the learned positions: what each policy costs in quality, time and bytes, against the tokens streamed."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -26,13 +26,26 @@ class ZeroRowsDivide(Mapped):
         return codes, torch.where(scale == 0, torch.nan, scale)
 
 
-@planted("vllm-project/vllm#53086", "B2-bound")
+@planted("vllm-project/vllm#53086", "B2-bound", "B3-places")
 class DropsTheLastOfOddSizes(Mapped):
     """As packing two codes into a byte does when sizes are halved by integer division."""
 
     def code(self, x):
         codes, scale = quantise(x)
         codes[..., x.size(-1) // 2 * 2 :] = 0
+        return codes, scale
+
+
+@planted("vllm-project/vllm#53086", "B3-places")
+class SwapsPairsOfOddSizes(Mapped):
+    """As packing does that takes the halves of a byte in another order than unpacking."""
+
+    def code(self, x):
+        codes, scale = quantise(x)
+        size = x.size(-1)
+        if size % 2 and size > 1:
+            order = torch.arange(size - 1).view(-1, 2).flip(1).flatten()
+            codes = torch.cat((codes[..., order], codes[..., -1:]), dim=-1)
         return codes, scale
 
 
