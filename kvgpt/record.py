@@ -1,11 +1,12 @@
 """The record: what a benchmark case says of itself in ``extra_info["kvgpt"]``, checked when written and when read."""
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from kvgpt import strict_json
 
 SCHEMA = 1
 LARGEST_FILE = 64 * 2**20  # bytes
@@ -24,6 +25,7 @@ FAMILIES = (
 KINDS = ("measured", "modelled")
 DIRECTIONS = ("lower", "higher")
 UNITS = ("s", "B", "token/s", "FLOP/s", "FLOP/B", "1")
+WHOLE = ("batch_size", "new_tokens", "scored_tokens")  # of a workload: what cases are sorted by and counted in
 FIELDS = {
     "schema": int,
     "family": str,
@@ -110,6 +112,8 @@ def check(made: Mapping[str, Any]) -> None:
     for name, value in made["workload"].items():
         if not isinstance(value, str | int | float | bool) or not _finite(value):
             raise ValueError(f"record: workload {name}={value!r}: expected a name or a finite number")
+        if name in WHOLE and type(value) is not int:
+            raise ValueError(f"record: workload {name}={value!r}: expected a whole number")
     for name, figure in made["metrics"].items():
         _check_figure(name, figure)
     if not isinstance(made["validity"].get("ok"), bool) or not isinstance(made["validity"].get("notes"), list):
@@ -120,11 +124,29 @@ def _check_figure(name: str, figure: Any) -> None:
     if not isinstance(figure, dict):
         raise ValueError(f"record: metric {name}={figure!r}: expected an object")
     stray = [value for value in _numbers(figure) if not _finite(value)]
-    if isinstance(figure.get("value"), bool) or not isinstance(figure.get("value"), int | float) or stray:
+    if not _is_number(figure.get("value")) or stray:
         raise ValueError(f"record: metric {name}: {figure!r}: expected finite numbers; what is unknown is left out")
     for field, allowed in (("unit", UNITS), ("kind", KINDS), ("better", DIRECTIONS)):
         if figure.get(field) not in allowed:
             raise ValueError(f"record: metric {name}: {field}={figure.get(field)!r}: known: {', '.join(allowed)}")
+    for field, sound in SPREADS.items():
+        if field in figure and not sound(figure[field]):
+            raise ValueError(f"record: metric {name}: {field}={figure[field]!r}: no numbers as a record has them")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: Any, inner: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(inner, value))
+
+
+SPREADS: dict[str, Callable[[Any], bool]] = {  # what a figure may say of its spread, and whether it does
+    "interval": lambda value: _is_list(value, _is_number) and len(value) == 2,
+    "stderr": _is_number,
+    "processes": lambda value: _is_list(value, lambda one: _is_list(one, _is_number)),
+}
 
 
 def _numbers(value: Any) -> Iterable[float]:
@@ -136,7 +158,8 @@ def _numbers(value: Any) -> Iterable[float]:
 
 
 def _finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    """False for NaN, infinities, and whole numbers beyond the largest float: JSON's have no end."""
+    return not isinstance(value, int | float) or -sys.float_info.max <= value <= sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -176,14 +199,15 @@ class Results:
 
 def read(path: Path) -> Results:
     """A pytest-benchmark JSON written by kvgpt's benchmarks; ValueError says what is wrong with any other file."""
-    data = _read_json(path)
+    data = strict_json.read(path, LARGEST_FILE, "a results file")
     benchmarks = data.get("benchmarks")
     machine = data.get("machine_info")
     if not isinstance(benchmarks, list) or not isinstance(machine, dict):
         raise ValueError(f"{path}: no results of pytest-benchmark: expected 'benchmarks' and 'machine_info'")
     cases = []
     for number, benchmark in enumerate(benchmarks):
-        made = benchmark.get("extra_info", {}).get("kvgpt") if isinstance(benchmark, dict) else None
+        extra = benchmark.get("extra_info") if isinstance(benchmark, dict) else None
+        made = extra.get("kvgpt") if isinstance(extra, dict) else None
         if made is None:
             continue
         if not isinstance(made, dict):
@@ -202,29 +226,3 @@ def read(path: Path) -> Results:
     own = machine.get("kvgpt")
     device = own.get("device", {}) if isinstance(own, dict) else {}
     return Results(path, device if isinstance(device, dict) else {}, tuple(cases))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes: the limit is {LARGEST_FILE}")
-    try:
-        data = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a results file: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path}: not a results file: expected an object, found {type(data).__name__}")
-    return data
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return made
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")

@@ -96,7 +96,7 @@ def test_what_is_no_record_is_refused_when_written_and_when_read(tmp_path, chang
     with pytest.raises(ValueError, match=message):
         record.check(one(**changes))
     path = written(tmp_path, json.dumps(results(one(**changes))).replace("NaN", "1e999").replace("Infinity", "1e999"))
-    with pytest.raises(ValueError, match=r"out\.json: benchmark 0: record"):
+    with pytest.raises(ValueError, match=r"out\.json: (benchmark 0: record|.* is beyond the largest number)"):
         record.read(path)
 
 
