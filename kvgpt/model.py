@@ -168,15 +168,21 @@ class GPT(nn.Module):
     def from_pretrained(cls, source: str | Path) -> Self:
         """A Hugging Face GPT-2 directory, or a hub name such as ``gpt2-medium``. The file's dtype is kept.
 
-        ValueError names a missing, extra, misshapen or non-finite tensor; pickle files are refused.
+        ValueError names a missing, extra, misshapen or non-finite tensor, or a file that is not the one that its
+        manifest was written for; pickle files are refused. A directory without a manifest, such as one from the hub, is
+        not checked for flipped bits.
         """
         directory = checkpoint.locate(source)
-        model = cls(checkpoint.read_config(directory), seed=None)
+        config = checkpoint.read_config(directory)
+        checkpoint.check_weights(directory, config.n_layer)
+        model = cls(config, seed=None)
         shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         return model.assign(checkpoint.read_tensors(directory, shapes), weights=str(source))
 
     def save_pretrained(self, directory: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write ``config.json`` and ``model.safetensors``; without sharing, transformers loads the directory."""
+        """Write ``model.safetensors``, ``config.json`` and their manifest; without sharing, transformers loads the
+        directory.
+        """
         checkpoint.write(Path(directory), self.config, self.state_dict(), metadata or {})
 
     @property

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import kvgpt
-from kvgpt import checkpoint
+from kvgpt import checkpoint, manifest
 from kvgpt.conformance import strategies, tolerances
 
 CONFIG = kvgpt.GPTConfig(n_layer=2, n_head=2, n_embd=8, vocab_size=13, block_size=10)
@@ -19,7 +19,9 @@ REASON = "compares with transformers, the extra 'peers'"
 
 @pytest.fixture
 def saved(tmp_path):
+    """A checkpoint without a manifest, as on the hub: what is wrong with its files must be found in them."""
     strategies.model(CONFIG, 0, torch.float32).save_pretrained(tmp_path)
+    (tmp_path / manifest.NAME).unlink()
     return tmp_path
 
 
