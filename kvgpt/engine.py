@@ -236,17 +236,21 @@ class Engine:
         """Go on where :meth:`save` stood. ValueError for another model, cache or shape, and for a damaged file."""
         held, header = snapshot.read(Path(path))
         for name, mine in self._identity().items():
-            if header.get(name) != mine:
-                raise ValueError(f"{path}: {name} is {header.get(name)!r}, this engine's is {mine!r}")
+            found = header.get(name)
+            if name not in header or found != mine or type(found) is not type(mine):  # JSON's true is no 1
+                raise ValueError(f"{path}: {name} is {found!r}, this engine's is {mine!r}")
         length, begun, history = header.get("length"), header.get("begun"), held.pop("history", None)
         expected = (self.batch_size, length if self._remembers else 0)
-        most = self._span if self.policy.recomputes else self.room
+        let_go = self.policy.recomputes
+        most = self._span if let_go else self.room
         if type(length) is not int or length < 0 or (most is not None and length > most):
             raise ValueError(f"{path}: length is {length!r}, this engine has room for {most}")
-        if type(begun) is not int or begun < 0 or begun % max(1, self.policy.recomputes) or (begun and not most):
+        if type(begun) is not int or begun < 0 or (begun % let_go if let_go else begun):
             raise ValueError(f"{path}: begun is {begun!r}, which positions={self.positions!r} never come to")
         if history is None or tuple(history.shape) != expected or history.dtype != torch.int64:
             raise ValueError(f"{path}: no history of shape {expected}")
+        if history.numel() and not 0 <= int(history.min()) <= int(history.max()) < self.model.config.vocab_size:
+            raise ValueError(f"{path}: history has a token id outside 0 to {self.model.config.vocab_size - 1}")
         try:
             self.cache.restore({name: tensor.to(self._device) for name, tensor in held.items()}, length)
         except ValueError as error:

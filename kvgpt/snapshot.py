@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from kvgpt import strict_json, tensorfile
 
 FORMAT = 1
 KEY = "kvgpt-cache"  # of the safetensors header, whose values are text
@@ -26,16 +27,13 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header; ValueError for what :func:`write` has not written."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read as a saved cache: {error}") from error
-    if not isinstance(header, dict):
+    _, noted = tensorfile.header(path)
+    if KEY not in noted:
         raise ValueError(f"{path}: no saved cache: its header has no {KEY!r}")
-    if header.get("format") != FORMAT:
+    try:
+        header = strict_json.parse(noted[KEY])
+    except ValueError as error:
+        raise ValueError(f"{path}: no saved cache: {KEY}: {error}") from error
+    if type(header.get("format")) is not int or header["format"] != FORMAT:
         raise ValueError(f"{path}: format {header.get('format')!r}: this version reads format {FORMAT}")
-    return tensors, header
+    return dict(tensorfile.read(path)), header
