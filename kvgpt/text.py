@@ -22,6 +22,7 @@ from kvgpt.config import GPTConfig
 
 HELD_OUT = 10  # one part in this many, at the end
 CALIBRATION_CONTEXTS = 8
+DIGEST = 32  # bytes of a sha256
 GPT2_FILES = {  # what tiktoken keeps for the gpt2 encoding, named by the sha1 of where it came from
     "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/vocab.bpe": "vocab.bpe",
     "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/encoder.json": "encoder.json",
@@ -181,11 +182,15 @@ def wikitext_rows(text: str) -> list[str]:
 
 
 def encoded(text: str, encoding: Tokenizer) -> np.ndarray:
-    """Token ids (N,) uint16, kept in the user's cache folder under the hashes of the text and of the encoding."""
+    """Token ids (N,) uint16, kept in the user's cache folder under the hashes of the text and of the encoding.
+
+    A file is the sha256 of the ids and the ids, little-endian: what is damaged is known for it, and made again.
+    """
     if isinstance(encoding, Bytes):  # faster to encode than to look up
         return encoding.encode(text)
-    path = cache_folder() / "tokens" / f"{_sha256(text.encode())[:32]}-{encoding.fingerprint[:16]}.npy"
-    kept = _kept(path, encoding.vocab_size)
+    data = text.encode()
+    path = cache_folder() / "tokens" / f"{_sha256(data)[:32]}-{encoding.fingerprint[:16]}.u16"
+    kept = _kept(path, most=len(data), vocab_size=encoding.vocab_size)
     if kept is None:
         kept = encoding.encode(text)
         _keep(path, kept)
@@ -221,22 +226,27 @@ def _join(rows: Sequence[str]) -> str:
     return "\n\n".join(rows)
 
 
-def _kept(path: Path, vocab_size: int) -> np.ndarray | None:
-    """What is kept at ``path``, or None where it is not there or is no such thing."""
+def _kept(path: Path, most: int, vocab_size: int) -> np.ndarray | None:
+    """The at most ``most`` ids kept at ``path``, or None where it is not there or is no such thing."""
     try:
-        ids = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        if not path.is_file() or path.stat().st_size > DIGEST + 2 * most:
+            return None
+        data = path.read_bytes()
+    except OSError:
         return None
-    sound = isinstance(ids, np.ndarray) and ids.dtype == np.uint16 and ids.ndim == 1 and ids.size
-    return ids if sound and int(ids.max()) < vocab_size else None
+    if len(data) % 2 or hashlib.sha256(data[DIGEST:]).digest() != data[:DIGEST]:
+        return None
+    ids = np.frombuffer(data, dtype="<u2", offset=DIGEST).astype(np.uint16)
+    return ids if ids.size and int(ids.max()) < vocab_size else None
 
 
 def _keep(path: Path, ids: np.ndarray) -> None:
     """Write whole or not at all; a cache folder that cannot be written only costs the time to encode again."""
+    data = ids.astype("<u2").tobytes()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.save(file, ids, allow_pickle=False)
+            file.write(hashlib.sha256(data).digest() + data)
         Path(file.name).replace(path)
     except OSError:
         return
