@@ -4,6 +4,7 @@ A pytest plug-in: it imports no torch, does nothing unless asked, and turns what
 """
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,8 @@ from kvgpt.recipes import ALIASES, Variant
 GRIDS = ("quick", "seed", "full")
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
+LARGEST_GRID = 2**16  # bytes of a TOML file
+LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2}
 SETTINGS = pytest.StashKey["Settings"]()
 
 
@@ -105,17 +108,19 @@ def settings(config: pytest.Config) -> Settings:
 
 
 def read_grid(name: str) -> Settings:
-    """A grid by name, or from a TOML file of the same keys."""
+    """A grid by name, or from a TOML file of the same keys. It names no plug-in: a file must not choose what runs."""
     if name in GRIDS:
-        source = resources.files("kvgpt") / "grids" / f"{name}.toml"
-        text = source.read_text()
-    elif name.endswith(".toml") and Path(name).is_file():
-        text = Path(name).read_text()
+        data = (resources.files("kvgpt") / "grids" / f"{name}.toml").read_bytes()
+    elif name.endswith(".toml") and _there(name, Path.is_file):
+        with Path(name).open("rb") as file:
+            data = file.read(LARGEST_GRID + 1)
     else:
         raise ValueError(f"unknown grid {name!r}: known: {', '.join(GRIDS)}, or the path of a TOML file")
+    if len(data) > LARGEST_GRID:
+        raise ValueError(f"grid {name}: more than {LARGEST_GRID} bytes: no grid is that large")
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"grid {name}: not TOML: {error}") from error
     known = {
         field.name: type(field.default) for field in fields(Settings) if field.name not in ("caches", "max_tokens")
@@ -123,28 +128,44 @@ def read_grid(name: str) -> Settings:
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"grid {name}: unknown key {key!r}: known: {', '.join(known)}")
-        if not isinstance(value, list if known[key] is tuple else known[key]):
+        if type(value) is not (list if known[key] is tuple else known[key]):
             raise ValueError(f"grid {name}: {key}={value!r}: expected {known[key].__name__}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return _checked(Settings(**values))
+    try:
+        return _checked(Settings(**values))
+    except ValueError as error:
+        raise ValueError(f"grid {name}: {error}") from error
 
 
 def _checked(chosen: Settings) -> Settings:
     """``chosen`` with every name known, and each variant under the name that it prints."""
+    for name in chosen.variants:
+        if not isinstance(name, str):
+            raise ValueError(f"unknown variant {name!r}: expected names, such as {', '.join(ALIASES)}")
     names = tuple(Variant.parse(name).name for name in chosen.variants)
     for what, value, known in (("device", chosen.device, DEVICES), ("dtype", chosen.dtype, DTYPES)):
         if value not in known:
             raise ValueError(f"unknown {what} {value!r}: known: {', '.join(known)}")
-    if chosen.model not in PRESETS and not Path(chosen.model).is_dir():
+    if chosen.model not in PRESETS and not _there(chosen.model, Path.is_dir):
         raise ValueError(f"unknown model {chosen.model!r}: known: {', '.join(PRESETS)}, or a checkpoint's directory")
     for what, numbers in (("lengths", chosen.lengths), ("batch sizes", chosen.batch_sizes)):
         if not numbers or any(type(number) is not int or number < 1 for number in numbers):
             raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")
-    if not chosen.contexts or any(isinstance(one, str | bool) or not 0 < one <= 1024 for one in chosen.contexts):
+    for what, least in LEAST.items():
+        if getattr(chosen, what) < least:
+            raise ValueError(f"{what}={getattr(chosen, what)}: must be at least {least}")
+    if not chosen.contexts or any(type(one) not in (int, float) or not 0 < one <= 1024 for one in chosen.contexts):
         raise ValueError(f"contexts {chosen.contexts!r}: expected numbers of contexts above 0, up to 1024")
-    if chosen.corpus not in ("", "embedded", "wikitext-2") and not Path(chosen.corpus).is_file():
+    if chosen.corpus not in ("", "embedded", "wikitext-2") and not _there(chosen.corpus, Path.is_file):
         raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")
     return replace(chosen, variants=tuple(dict.fromkeys(names)))
+
+
+def _there(name: str, is_kind: Callable[[Path], bool]) -> bool:
+    try:
+        return is_kind(Path(name))
+    except OSError:  # longer than a name can be, or in a folder that may not be read
+        return False
 
 
 def _weights(chosen: Settings) -> str:
