@@ -77,6 +77,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"kvgpt: {subject}: {', '.join([*chosen.variants, *chosen.caches])}"
 
 
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """What was imported for this run, and from where: not in the header, which is printed before."""
+    caches = config.stash[SETTINGS].caches if MODEL in config.stash else ()
+    return [f"kvgpt: {registry.imported(spec)}" for spec in caches]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REASONS] = {}
 

@@ -1,8 +1,10 @@
 """From a variant to the class of its cache and the model that computes its function."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import cast
 
 import torch
@@ -52,9 +54,7 @@ class Recipe:
 def resolve(variant: str | Variant | type[KVCache]) -> Recipe:
     """The recipe of a variant's name, of a Variant, or of a KVCache subclass."""
     if isinstance(variant, type):
-        if not issubclass(variant, KVCache):
-            raise ValueError(f"{variant.__qualname__} is no subclass of kvgpt.KVCache")
-        return Recipe(f"{variant.__module__}:{variant.__qualname__}", variant)
+        return Recipe(f"{variant.__module__}:{variant.__qualname__}", _checked(variant, variant.__qualname__))
     recipe = Variant.parse(variant) if isinstance(variant, str) else variant
     cache_class = load(STORAGES[recipe.storage].path)
     if recipe.window:
@@ -63,21 +63,45 @@ def resolve(variant: str | Variant | type[KVCache]) -> Recipe:
 
 
 def load(path: str) -> type[KVCache]:
-    """The KVCache subclass at ``package.module:Class``. This imports the module, and so runs its code."""
+    """The KVCache subclass at ``package.module:Class``, or ``package.module:Outer.Inner`` for one inside another.
+
+    This imports the module, and so runs its code; whatever that raises is a ValueError here.
+    """
     module, _, name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"no cache at {path!r}: expected package.module:Class ({error})") from error
+        found = reduce(getattr, name.split("."), importlib.import_module(module))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may exit, or skip itself as tests do
+        raise ValueError(
+            f"no cache at {path!r}: expected package.module:Class ({type(error).__name__}: {error})"
+        ) from error
+    return _checked(found, repr(path))
+
+
+def _checked(found: object, name: str) -> type[KVCache]:
+    """``found``, or ValueError where no cache can be built of it."""
     if not (isinstance(found, type) and issubclass(found, KVCache)):
-        raise ValueError(f"{path!r} is no subclass of kvgpt.KVCache")
+        raise ValueError(f"{name} is no subclass of kvgpt.KVCache")
+    missing = sorted(found.__abstractmethods__)
+    if missing:
+        raise ValueError(f"{name} does not define {', '.join(missing)}: a cache needs append, read and nbytes")
     return found
+
+
+def imported(spec: str) -> str:
+    """What a run says of the plug-in that it was given: its name, and the file whose code that ran."""
+    module = sys.modules[spec.partition(":")[0]]
+    return f"imported {spec} from {getattr(module, '__file__', None) or 'no file'}"
 
 
 def plug_in(spec: str) -> tuple[type[KVCache], str | None]:
     """The class and the sharing of ``package.module:Class[+cla2]``, as an option names a cache of the user's own."""
     path, plus, sharing = spec.partition("+")
-    sharing_group(sharing if plus else None)
+    try:
+        sharing_group(sharing if plus else None)
+    except ValueError as error:
+        raise ValueError(f"no cache at {spec!r}: {error}") from error
     return load(path), sharing if plus else None
 
 

@@ -1,6 +1,5 @@
 """``pytest --pyargs kvgpt.conformance``: which caches are held to which promises, and what is said of it."""
 
-import inspect
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,25 +10,35 @@ if TYPE_CHECKING:
     from kvgpt.conformance import Subject
 
 SUBJECTS = pytest.StashKey[list["Subject"]]()
+WRONG = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without a cache, or with one that cannot be had, nothing is run: a usage error, never a skip."""
+    """Without a cache, or with one that cannot be had, nothing is run: a usage error, never a skip.
+
+    It is raised once all is collected: under ``--pyargs`` this file is read so late that pytest would report an error
+    of this file's collection.
+    """
     chosen = config.stash[SETTINGS]
     caches = [*(chosen.variants if config.getoption("--kvgpt-variants") else ()), *chosen.caches]
     if not caches:
-        raise pytest.UsageError(
+        config.stash[WRONG] = (
             "no cache to check: name one with --kvgpt-cache package.module:Class, or a variant with --kvgpt-variants"
         )
     from kvgpt.conformance import DTYPES, Subject
 
+    config.stash[SUBJECTS] = subjects = []
     try:
-        subjects = [Subject(cache, dtype, chosen.device) for cache in caches for dtype in DTYPES]
-        for subject in subjects:
+        for subject in [Subject(cache, dtype, chosen.device) for cache in caches for dtype in DTYPES]:
             assert subject.abilities is not None
+            subjects.append(subject)
     except ValueError as error:
-        raise pytest.UsageError(str(error)) from error
-    config.stash[SUBJECTS] = subjects
+        config.stash[WRONG] = str(error)
+
+
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    if WRONG in config.stash:
+        raise pytest.UsageError(config.stash[WRONG])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -43,12 +52,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("promise", "subject"), cases)
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    return [
-        f"kvgpt: imported {subject.name} from {inspect.getsourcefile(subject.recipe.cache_class)}"
-        for subject in config.stash[SUBJECTS]
-        if subject.dtype == "float64" and subject.variant is None
-    ]
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """What was imported for this run, and from where: not in the header, which may be printed before."""
+    from kvgpt import registry
+
+    names = dict.fromkeys(subject.name for subject in config.stash[SUBJECTS] if subject.variant is None)
+    return [f"kvgpt: {registry.imported(name)}" for name in names]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
