@@ -181,7 +181,7 @@ def test_the_kit_without_a_cache_is_a_usage_error(run):
     result.stderr.fnmatch_lines(["*no cache to check: name one with --kvgpt-cache*"])
 
 
-def test_a_run_with_a_module_that_raises_is_a_usage_error(run, target):
-    result = run(*target, "--kvgpt-cache=broken:Mine")
+def test_a_run_with_a_module_that_raises_is_a_usage_error(run):
+    result = run("--pyargs", "kvgpt.conformance", "--kvgpt-cache=broken:Mine")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*no cache at 'broken:Mine': * (RuntimeError: no GPU here)"])
