@@ -162,6 +162,17 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, int | float) or -sys.float_info.max <= value <= sys.float_info.max
 
 
+class Workload(dict[str, Any]):
+    """A workload as read back: a report that asks for a field which it lacks gets a ValueError that names the file."""
+
+    def __init__(self, fields: Mapping[str, Any], where: str) -> None:
+        super().__init__(fields)
+        self.where = where
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(f"{self.where}: record: workload has no {name!r}, which this report needs")
+
+
 @dataclass(frozen=True)
 class Case:
     """A record as read back from a results file."""
@@ -206,21 +217,20 @@ def read(path: Path) -> Results:
         raise ValueError(f"{path}: no results of pytest-benchmark: expected 'benchmarks' and 'machine_info'")
     cases = []
     for number, benchmark in enumerate(benchmarks):
+        where = f"{path}: benchmark {number}"
         extra = benchmark.get("extra_info") if isinstance(benchmark, dict) else None
         made = extra.get("kvgpt") if isinstance(extra, dict) else None
         if made is None:
             continue
         if not isinstance(made, dict):
-            raise ValueError(f"{path}: benchmark {number}: record: expected an object")
+            raise ValueError(f"{where}: record: expected an object")
         try:
             check(made)
         except ValueError as error:
-            raise ValueError(f"{path}: benchmark {number}: {error}") from error
-        validity = made["validity"]
+            raise ValueError(f"{where}: {error}") from error
+        validity, notes = made["validity"], tuple(map(str, made["validity"]["notes"]))
         identity = (str(benchmark.get("fullname", number)), made["family"], made["variant"], made["canonical"])
-        cases.append(
-            Case(*identity, made["workload"], made["metrics"], validity["ok"], tuple(map(str, validity["notes"])))
-        )
+        cases.append(Case(*identity, Workload(made["workload"], where), made["metrics"], validity["ok"], notes))
     if not cases:
         raise ValueError(f"{path}: {len(benchmarks)} benchmarks, none with a record of kvgpt's")
     own = machine.get("kvgpt")

@@ -14,11 +14,19 @@ import kvgpt
 from kvgpt import checkpoint, manifest, record, text
 from kvgpt.conformance import strategies
 from kvgpt.options import read_grid
+from kvgpt.report import table
 
 CONFIG = kvgpt.GPTConfig(n_layer=2, n_head=2, n_embd=4, vocab_size=7, block_size=6)
 MODEL = strategies.model(CONFIG, 0, torch.float32)
 MANY = settings(max_examples=5 * settings.default.max_examples)
-WORKLOAD = {"model": "nano", "batch_size": 1, "new_tokens": 8, "mode": "teacher_forced"}
+WORKLOAD = {
+    "model": "nano",
+    "weights": "shipped",
+    "device": "cpu",
+    "dtype": "float32",
+    "batch_size": 1,
+    "new_tokens": 8,
+}
 
 
 def files(directory):
@@ -151,7 +159,8 @@ def test_the_largest_json_of_a_checkpoint_takes_little_memory(sharded, folder):
 
 
 def one_record():
-    figures = {"total_latency": record.metric("total_latency", 0.5, interval=(0.4, 0.6), stderr=0.1, samples=[0.5])}
+    name = "per_token_latency"
+    figures = {name: record.metric(name, 0.5, interval=(0.4, 0.6), stderr=0.1, samples=[0.5])}
     return record.record("latency", "v2", "int8", WORKLOAD, figures)
 
 
@@ -166,10 +175,10 @@ def results():
 @given(changed=damage.altered(results()) | damage.damaged(json.dumps(results()).encode()))
 @example(changed=json.dumps(results()).encode())
 @example(changed=b'{"machine_info": {}, "benchmarks": [{"extra_info": []}]}')
-def test_a_results_file_of_anything_is_refused_or_read(folder, changed):
+def test_a_results_file_of_anything_is_refused_or_becomes_a_table(folder, changed):
     path = folder / "out.json"
     path.write_bytes(changed)
-    if not damage.refused(lambda: record.read(path), path):
+    if not damage.refused(lambda: table.summary(record.read(path)), path):
         (case, *_) = record.read(path).cases
         for name in case.metrics:
             assert float(case.value(name)) < float("inf")
