@@ -6,7 +6,6 @@ Safetensors has no checksum: a flipped bit gives another model without a word. S
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,6 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     if type(made["format"]) is not int or made["format"] != FORMAT:
         raise ValueError(f"{path}: format {made['format']!r}: this version reads format {FORMAT}")
     for name, entry in files.items():
-        if (
-            not isinstance(entry, dict)
-            or set(entry) != {"sha256", "bytes"}
-            or type(entry["bytes"]) is not int
-            or not isinstance(entry["sha256"], str)
-            or not re.fullmatch("[0-9a-f]{64}", entry["sha256"])
-        ):
+        if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
             raise ValueError(f"{path}: not a manifest: {name}: {entry!r}: expected bytes and sha256")
     return files

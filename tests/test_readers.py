@@ -108,6 +108,14 @@ def test_an_index_of_anything_is_refused_or_read(sharded, folder, data):
     loads(lay(folder / "index", {**sharded, name: data.draw(changed)}))
 
 
+@pytest.mark.parametrize("shard", damage.NAMES, ids=ascii)
+def test_a_shard_that_is_no_file_of_the_directory_is_refused(sharded, folder, shard):
+    index = json.dumps({"weight_map": {"wte.weight": shard}}).encode()
+    directory = lay(folder / "names", {**sharded, "model.safetensors.index.json": index})
+    with pytest.raises(ValueError, match="is no safetensors file of this directory"):
+        kvgpt.GPT.from_pretrained(directory)
+
+
 @MANY
 @given(data=st.data())
 def test_a_shard_of_anything_is_refused_or_read(sharded, folder, data):
@@ -184,6 +192,28 @@ def test_a_results_file_of_anything_is_refused_or_becomes_a_table(folder, change
             assert float(case.value(name)) < float("inf")
             low, high = case.interval(name) or (0.0, 0.0)
             assert float(low) + float(high) < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("interval", 3),
+        ("interval", [1]),
+        ("interval", [True, 2]),
+        ("interval", "ab"),
+        ("stderr", [0.1]),
+        ("processes", [0.5]),
+        ("processes", [[None]]),
+        ("value", 10**400),
+    ],
+)
+def test_a_figure_whose_spread_is_no_numbers_is_refused(folder, field, value):
+    made = results()
+    made["benchmarks"][0]["extra_info"]["kvgpt"]["metrics"]["per_token_latency"][field] = value
+    path = folder / "spread.json"
+    path.write_text(json.dumps(made))
+    with pytest.raises(ValueError, match=rf"spread\.json: benchmark 0: record: metric per_token_latency: .*{field}"):
+        record.read(path)
 
 
 def test_a_results_file_with_many_keys_and_one_twice_is_refused_soon(folder):
