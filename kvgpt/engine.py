@@ -38,9 +38,14 @@ class Engine:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
-        self.max_length = model.config.block_size if max_length is None else max_length
-        if self.max_length < 1:
-            raise ValueError(f"max_length={max_length}: must be at least 1")
+        block_size, n_position = model.config.block_size, model.config.n_position
+        self.max_length = block_size if max_length is None else max_length
+        most = policies.policy(positions, n_position, max(block_size, self.max_length), windowed=True).held(n_position)
+        if self.max_length < 1 or (most is not None and self.max_length > most):
+            raise ValueError(
+                f"max_length={max_length}: the model has learned positions for 1 to {most} tokens with positions="
+                f"{positions!r}; shorten it, or name {policies.that_allow(self.max_length, n_position, windowed=False)}"
+            )
         self.recipe = registry.resolve(variant)
         self.check_finite = check_finite
 
@@ -51,15 +56,9 @@ class Engine:
         self.model = self.recipe.model(model, fit)
         self.cache = self.recipe.cache(self.model.kv_shape(batch_size, self.max_length))
         self._begun, self._history = 0, self._nothing()
-        n_position, windowed = model.config.n_position, self.cache.window is not None
-        self._span = model.config.block_size if windowed else self.max_length
+        windowed = self.cache.window is not None
+        self._span = block_size if windowed else self.max_length
         self.policy = policies.policy(positions, n_position, self._span, windowed)
-        most = self.policy.held(n_position)
-        if most is not None and self.max_length > most:
-            raise ValueError(
-                f"max_length={max_length}: with positions={self.positions!r} the model has learned positions for 1 to "
-                f"{most} tokens; shorten it, or name {policies.that_allow(self.max_length, n_position, windowed)}"
-            )
 
     @property
     def batch_size(self) -> int:
@@ -234,18 +233,14 @@ class Engine:
 
     def load(self, path: str | Path) -> None:
         """Go on where :meth:`save` stood. ValueError for another model, cache or shape, and for a damaged file."""
-        held, header = snapshot.read(Path(path))
-        for name, mine in self._identity().items():
-            found = header.get(name)
-            if name not in header or found != mine or type(found) is not type(mine):  # JSON's true is no 1
-                raise ValueError(f"{path}: {name} is {found!r}, this engine's is {mine!r}")
+        held, header = snapshot.read(Path(path), self._identity())
         length, begun, history = header.get("length"), header.get("begun"), held.pop("history", None)
         expected = (self.batch_size, length if self._remembers else 0)
         let_go = self.policy.recomputes
         most = self._span if let_go else self.room
         if type(length) is not int or length < 0 or (most is not None and length > most):
             raise ValueError(f"{path}: length is {length!r}, this engine has room for {most}")
-        if type(begun) is not int or begun < 0 or (begun % let_go if let_go else begun):
+        if type(begun) is not int or begun < 0 or begun % max(1, let_go) or (begun and not let_go):
             raise ValueError(f"{path}: begun is {begun!r}, which positions={self.positions!r} never come to")
         if history is None or tuple(history.shape) != expected or history.dtype != torch.int64:
             raise ValueError(f"{path}: no history of shape {expected}")

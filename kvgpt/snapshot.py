@@ -25,8 +25,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
         (Path(scratch) / path.name).replace(path)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header; ValueError for what :func:`write` has not written."""
+def read(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header; ValueError for what :func:`write` has not written, and where the header says
+    anything else than ``identity`` does.
+    """
     _, noted = tensorfile.header(path)
     if KEY not in noted:
         raise ValueError(f"{path}: no saved cache: its header has no {KEY!r}")
@@ -36,4 +38,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path}: no saved cache: {KEY}: {error}") from error
     if type(header.get("format")) is not int or header["format"] != FORMAT:
         raise ValueError(f"{path}: format {header.get('format')!r}: this version reads format {FORMAT}")
+    for name, mine in identity.items():
+        found = header.get(name)
+        if name not in header or found != mine or type(found) is not type(mine):  # JSON's true is no 1
+            raise ValueError(f"{path}: {name} is {found!r}, this engine's is {mine!r}")
     return dict(tensorfile.read(path)), header

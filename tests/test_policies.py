@@ -89,7 +89,7 @@ def test_more_tokens_than_a_policy_allows_are_refused_before_anything_is_compute
 
 
 def test_a_cache_of_more_room_than_there_are_positions_is_refused():
-    with pytest.raises(ValueError, match="max_length=13: with positions='error' the model has learned positions for 1"):
+    with pytest.raises(ValueError, match="max_length=13: the model has learned positions for 1 to 12"):
         engine(max_length=13)
     with pytest.raises(ValueError, match="positions for 1 to 23"):
         engine(max_length=24, positions="interpolate:2")

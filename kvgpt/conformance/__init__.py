@@ -14,13 +14,14 @@ from kvgpt.conformance import (
     quantisation,
     saving,
     sharing,
+    slots,
 )
 from kvgpt.conformance.kit import DTYPES, Report, again, asked_of, check_cache
 from kvgpt.conformance.promise import EXAMPLES, PROMISES, Broken, Promise
 from kvgpt.conformance.scene import Op, Scene
 from kvgpt.conformance.subject import Subject
 
-CHAPTERS = (exactness, contract, quantisation, sharing, accounting, evaluation, generation, saving, life)
+CHAPTERS = (exactness, slots, contract, quantisation, sharing, accounting, evaluation, generation, saving, life)
 """The modules whose checks are entered in :data:`PROMISES` when they are imported."""
 
 __all__ = [

@@ -48,7 +48,6 @@ def streamed(results: Results) -> Figure | None:
 
 
 def _curve(panel: Axes, cases: list[Case], metric: str, unit: float, name: str, look: Style) -> None:
-    hollow = {"markerfacecolor": "white"} if cases[0].workload["approximate"] else {}
     panel.plot(
         [case.workload["new_tokens"] for case in cases],
         [float(case.metrics[metric]["value"]) / unit for case in cases],
@@ -56,7 +55,7 @@ def _curve(panel: Axes, cases: list[Case], metric: str, unit: float, name: str, 
         linestyle=look.line,
         color=look.colour,
         label=name,
-        **hollow,
+        markerfacecolor="white" if cases[0].workload["approximate"] else look.colour,
     )
 
 
