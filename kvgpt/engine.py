@@ -10,14 +10,15 @@ from torch import Tensor
 from kvgpt import policies, registry, snapshot, text
 from kvgpt.alignment import align
 from kvgpt.caches.base import KVCache, Unsupported
+from kvgpt.caches.transformers import TransformersStyle
 from kvgpt.model import GPT
 from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.sampling import Sampler, uniforms
 
 
 class Engine:
-    """Feeds tokens to ``model`` through the cache that ``variant`` names: an alias, a canonical name, a Variant, or a
-    subclass of :class:`KVCache`.
+    """Feeds tokens to ``model`` through the cache that ``variant`` names: an alias, a canonical name, a Variant, a
+    subclass of :class:`KVCache`, or a class of transformers-style caches.
 
     ``max_length`` tokens fit, by default the model's ``block_size``; for a windowed cache it is the window.
     ``positions`` names what happens past the positions that the model has learned, see :mod:`kvgpt.policies`.
@@ -29,7 +30,7 @@ class Engine:
     def __init__(
         self,
         model: GPT,
-        variant: str | Variant | type[KVCache] = REFERENCE,
+        variant: str | Variant | type[KVCache] | type[TransformersStyle] = REFERENCE,
         batch_size: int = 1,
         max_length: int | None = None,
         positions: str = "error",

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from kvgpt import checkpoint
 from kvgpt.attention import PATHS
 from kvgpt.caches.base import KVCache, KVShape, Storage
+from kvgpt.caches.transformers import TransformersStyle, adapt, is_transformers_style
 from kvgpt.caches.window import over
 from kvgpt.config import PRESETS, GPTConfig, sharing_group
 from kvgpt.model import GPT
@@ -51,19 +52,20 @@ class Recipe:
         return align(model, shares) if self.variant.align and shares else model.share(shares)
 
 
-def resolve(variant: str | Variant | type[KVCache]) -> Recipe:
-    """The recipe of a variant's name, of a Variant, or of a KVCache subclass."""
+def resolve(variant: str | Variant | type[KVCache] | type[TransformersStyle]) -> Recipe:
+    """The recipe of a variant's name, of a Variant, or of a class that :func:`cache_class` takes."""
     if isinstance(variant, type):
-        return Recipe(f"{variant.__module__}:{variant.__qualname__}", _checked(variant, variant.__qualname__))
+        name = f"{variant.__module__}:{variant.__qualname__}"
+        return Recipe(name, cache_class(variant, variant.__qualname__))
     recipe = Variant.parse(variant) if isinstance(variant, str) else variant
-    cache_class = load(STORAGES[recipe.storage].path)
+    kind = load(STORAGES[recipe.storage].path)
     if recipe.window:
-        cache_class = over(cast(type[Storage], cache_class), recipe.sinks)
-    return Recipe(recipe.name, cache_class, recipe)
+        kind = over(cast(type[Storage], kind), recipe.sinks)
+    return Recipe(recipe.name, kind, recipe)
 
 
 def load(path: str) -> type[KVCache]:
-    """The KVCache subclass at ``package.module:Class``, or ``package.module:Outer.Inner`` for one inside another.
+    """The cache at ``package.module:Class``, or ``package.module:Outer.Inner`` for one inside another.
 
     This imports the module, and so runs its code; whatever that raises is a ValueError here.
     """
@@ -76,13 +78,20 @@ def load(path: str) -> type[KVCache]:
         raise ValueError(
             f"no cache at {path!r}: expected package.module:Class ({type(error).__name__}: {error})"
         ) from error
-    return _checked(found, repr(path))
+    return cache_class(found, repr(path))
 
 
-def _checked(found: object, name: str) -> type[KVCache]:
-    """``found``, or ValueError where no cache can be built of it."""
+def cache_class(found: Any, name: str) -> type[KVCache]:
+    """A KVCache subclass as it is, a class of transformers-style caches behind its adapter; ValueError for others, and
+    where a method is missing.
+    """
+    if is_transformers_style(found):
+        found = adapt(found)
     if not (isinstance(found, type) and issubclass(found, KVCache)):
-        raise ValueError(f"{name} is no subclass of kvgpt.KVCache")
+        raise ValueError(
+            f"{name} is no subclass of kvgpt.KVCache, and no transformers-style cache: a class with update(key_states, "
+            "value_states, layer_idx) and get_seq_length()"
+        )
     missing = sorted(found.__abstractmethods__)
     if missing:
         raise ValueError(f"{name} does not define {', '.join(missing)}: a cache needs append, read and nbytes")

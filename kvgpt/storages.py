@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 
 def distinct_bytes(tensors: Iterable[Tensor]) -> int:
@@ -12,7 +13,10 @@ def distinct_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def tensors_of(thing: object) -> list[Tensor]:
-    """Every tensor that can be reached from an object through attributes, lists, tuples and dicts."""
+    """Every tensor that can be reached from an object through attributes, lists, tuples and dicts.
+
+    A tensor that is made of others, such as a quantised one, stands for those: it has no storage of its own.
+    """
     found: list[Tensor] = []
     seen: set[int] = set()
     waiting = [thing]
@@ -21,7 +25,10 @@ def tensors_of(thing: object) -> list[Tensor]:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(one, Tensor):
+        if is_traceable_wrapper_subclass(one):
+            parts, _ = one.__tensor_flatten__()
+            waiting += [getattr(one, name) for name in parts]
+        elif isinstance(one, Tensor):
             found.append(one)
         elif isinstance(one, dict):
             waiting += one.values()
