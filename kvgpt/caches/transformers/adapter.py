@@ -93,8 +93,8 @@ class Crops(TransformersCache):
             )
         super().crop(length)
         surplus = held.pop() - length
-        with torch.inference_mode():
-            if surplus:
+        if surplus:
+            with torch.inference_mode():
                 self.theirs.crop(-surplus)
 
 
@@ -137,8 +137,9 @@ class Preallocated(Resets, Reorders, Forks):
     """Their static layers, with their room from the start; these neither crop nor select."""
 
     def _empty(self) -> TransformersStyle:
-        shape, theirs = self.shape, self.build(self.shape)
-        theirs.early_initialization(shape.batch_size, shape.n_head, shape.head_dim, shape.dtype, shape.device)  # type: ignore[attr-defined]  # more than the protocol
+        shape = self.shape
+        theirs: Any = self.build(shape)
+        theirs.early_initialization(shape.batch_size, shape.n_head, shape.head_dim, shape.dtype, shape.device)
         return theirs
 
 
