@@ -20,6 +20,7 @@ DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
 LARGEST_GRID = 2**16  # bytes of a TOML file
 LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2}
+IMPORTED = "kvgpt-imported"  # a report's property: which plug-in was imported, and from which file
 SETTINGS = pytest.StashKey["Settings"]()
 
 
@@ -80,6 +81,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SETTINGS] = settings(config)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Where others than this process imported a plug-in, what they imported."""
+    if config.pluginmanager.hasplugin("dsession"):  # of pytest-xdist
+        reports = [report for kind in terminalreporter.stats.values() for report in kind]
+        properties = [one for report in reports for one in getattr(report, "user_properties", ())]
+        for line in dict.fromkeys(str(value) for name, value in properties if name == IMPORTED):
+            terminalreporter.write_line(f"kvgpt: {line}")
 
 
 def settings(config: pytest.Config) -> Settings:

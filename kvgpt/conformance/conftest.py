@@ -36,9 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[WRONG] = str(error)
 
 
-def pytest_collection_modifyitems(config: pytest.Config) -> None:
-    if WRONG in config.stash:
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    if WRONG not in config.stash:
+        return
+    if not hasattr(config, "workerinput"):
         raise pytest.UsageError(config.stash[WRONG])
+    items[:] = [Refused.from_parent(session, name="usage")]  # a worker of pytest-xdist can only fail
+
+
+class Refused(pytest.Item):
+    """Fails with what is wrong with the command."""
+
+    def runtest(self) -> None:
+        pytest.fail(self.config.stash[WRONG], pytrace=False)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
