@@ -7,6 +7,7 @@ import kvgpt
 from kvgpt.conformance import DTYPES, PROMISES, Broken, Op, Scene, Subject, again, asked_of, check_cache
 
 COMPOSED = ("int8+cla2+window+sinks2",)
+OTHERS = ("none+cla3", "dense+cla4", "int8+cla3+matmul", "none+cla2+qalign", "dense-cat+cla2", "dense-cat+window")
 CASES = [
     pytest.param(promise, Subject(name, dtype), id=f"{name}-{dtype}-{promise.name}")
     for name in (*kvgpt.variants(), *COMPOSED)
@@ -18,6 +19,12 @@ CASES = [
 @pytest.mark.parametrize(("promise", "subject"), CASES)
 def test_a_built_in_variant_keeps_its_promises(promise, subject):
     promise(subject, settings.default.max_examples)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("promise", ["A1-chunks", "C3-shared-model", "I1-life"])
+def test_other_compositions_answer_as_their_oracle_says(promise, name):
+    PROMISES[promise](Subject(name), settings.default.max_examples)
 
 
 def test_together_the_variants_are_asked_for_every_promise_but_those_of_kinds_that_are_not_built_in():

@@ -1,6 +1,7 @@
 """The options: a grid, what overrides it, and usage errors that list what is known."""
 
 import json
+import math
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_grid_may_be_a_file(pytester):
     ("option", "message"),
     [
         ("--kvgpt-variants=v1,v9", "unknown variant 'v9' (at 'v9'): known: v0, v1"),
-        ("--kvgpt-model=gpt5", "unknown model 'gpt5': known: nano, gpt2"),
+        ("--kvgpt-model=gpt5", "unknown model 'gpt5': known: nano, nano-rotary, gpt2"),
         ("--kvgpt-device=tpu", "unknown device 'tpu': known: cpu, cuda"),
         ("--kvgpt-dtype=int8", "unknown dtype 'int8': known: float32, bfloat16"),
         ("--kvgpt-weights=borrowed", "has no weights 'borrowed': known: shipped, random, random:SEED"),
@@ -139,8 +140,16 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
     assert (
         "left out 14 cases" in result.stdout.str() and "context of 16 tokens, 32 were asked for" in result.stdout.str()
     )
-    records = [benchmark["extra_info"]["kvgpt"] for benchmark in data["benchmarks"]]
+    every = [benchmark["extra_info"]["kvgpt"] for benchmark in data["benchmarks"]]
+    beyond, records = ([made for made in every if (made["family"] == "positions") is kind] for kind in (True, False))
     assert len(records) == 7 * (2 + 2 + 2)
+    assert {made["workload"]["positions"].partition(":")[0] for made in beyond} == {"recompute", "shift", "interpolate"}
+    for made in beyond:
+        workload, metrics = made["workload"], made["metrics"]
+        assert workload["approximate"] == workload["positions"].startswith("shift")
+        assert workload["scored_tokens"] == workload["new_tokens"] * workload["batch_size"]
+        assert metrics["perplexity"]["value"] == pytest.approx(math.exp(metrics["nll"]["value"]))
+        assert workload["max_length"] == (workload["new_tokens"] if "interpolate" in workload["positions"] else 16)
     order = [made["variant"] for made in records if made["family"] == "latency"]
     assert order == ["v0", "v1", "v2", "v3", "v4", "v3a", "v4a"] * 2, "variants of one workload are adjacent"
     for made in records:
@@ -165,7 +174,9 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
                 else "interval" in metrics["nll_change"]
             )
     assert data["machine_info"]["kvgpt"]["device"]["kind"] == "cpu"
-    assert {benchmark["params"]["variant"] for benchmark in data["benchmarks"]} == set(order), "axes are plain params"
+    windows = {"dense+window", "int8+window"}
+    named = {benchmark["params"]["variant"] for benchmark in data["benchmarks"]}
+    assert named == windows | set(order), "axes are plain params"
 
 
 def test_a_cache_of_ones_own_is_measured_beside_a_variant(bench, tiny):
@@ -204,7 +215,7 @@ def test_without_timing_every_case_runs_once(bench, tiny):
         "--kvgpt-max-tokens=32",
     )
     assert result.ret == 0, result.stdout.str()
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=2 * (1 + 1 + 2) + 4 * 5)
 
 
 @pytest.mark.parametrize(

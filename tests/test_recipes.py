@@ -13,9 +13,11 @@ from kvgpt.recipes import ALIASES, ALIGNMENTS, ATTENTION_PATHS, OTHERS, STORAGES
 
 variants = st.builds(
     Variant,
-    st.sampled_from(sorted(STORAGES)),
+    st.sampled_from(sorted(set(STORAGES) - {"none"})),
     st.sampled_from(["cla2", "cla4"]),
     st.sampled_from([None, *ALIGNMENTS]),
+    st.just(True),
+    st.sampled_from([0, 1, 4]),
     st.sampled_from(ATTENTION_PATHS),
 )
 
@@ -45,17 +47,42 @@ def test_every_named_variant_is_known_by_its_own_name():
     assert [variant.name for variant in kvgpt.variants().values()] == list(kvgpt.variants())
 
 
-@pytest.mark.parametrize("name", ["", "v1+v2", "dense++int8", "cla1", "cla100", "dense+cla2+cla4", "Dense", "int8+"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "v1+v2",
+        "dense++int8",
+        "window+window",
+        "sinks0",
+        "window+sinks1+sinks2",
+        "cla1",
+        "cla100",
+        "dense+cla2+cla4",
+        "Dense",
+        "int8+",
+    ],
+)
 def test_what_is_no_variant_is_refused_and_the_known_ones_listed(name):
     with pytest.raises(ValueError, match=r"known: v0, v1, v2|two parts"):
         Variant.parse(name)
 
 
 @pytest.mark.parametrize(
-    "fields", [{"storage": "int3"}, {"sharing": "pairs"}, {"align": "qalign"}, {"align": "x"}, {"attention": "x"}]
+    "fields",
+    [
+        {"storage": "int3"},
+        {"sharing": "pairs"},
+        {"align": "qalign"},
+        {"align": "x"},
+        {"attention": "x"},
+        {"storage": "none", "window": True},
+        {"sinks": 2},
+        {"window": True, "sinks": -1},
+    ],
 )
 def test_a_variant_that_cannot_be_is_refused(fields):
-    with pytest.raises(ValueError, match=r"unknown|needs a sharing"):
+    with pytest.raises(ValueError, match=r"unknown|needs a sharing|keeps nothing|first tokens that a window keeps"):
         Variant(**fields)
 
 
@@ -98,7 +125,7 @@ def test_public_names_are_what_they_are_called():
 def test_a_config_that_cannot_be_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         kvgpt.GPTConfig(**fields)
-    with pytest.raises(ValueError, match="unknown preset 'huge': known: nano, gpt2"):
+    with pytest.raises(ValueError, match="unknown preset 'huge': known: nano, nano-rotary, gpt2"):
         kvgpt.GPTConfig.preset("huge")
 
 

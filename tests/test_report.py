@@ -13,7 +13,7 @@ VARIANTS = {"v0": "none", "v1": "dense", "v2": "int8", "v3": "dense+cla2"}
 CHANGE = {"v0": 0.0, "v1": 0.0, "v2": 0.004, "v3": 0.9}
 
 
-def synthetic(families=("latency", "memory", "perplexity"), batches=(1,), variants=VARIANTS):
+def synthetic(families=("latency", "memory", "perplexity", "positions"), batches=(1,), variants=VARIANTS):
     workload = {"model": "nano", "weights": "shipped", "device": "cpu", "dtype": "float32"}
     made = []
     for (place, (name, canonical)), length, batch in itertools.product(
@@ -41,6 +41,17 @@ def synthetic(families=("latency", "memory", "perplexity"), batches=(1,), varian
         }
         if "perplexity" in families:
             made.append(("perplexity", name, canonical, workload | {"mode": mode, "scored_tokens": 4096}, quality))
+    for (variant, policy), length in itertools.product(
+        (("v1", "recompute:128"), ("dense+window", "shift:128")), (128, 256, 512)
+    ):
+        streamed = {
+            "perplexity_at_end": metric("perplexity_at_end", 3.0 + length / 256),
+            "per_token_latency": metric("per_token_latency", 1e-3),
+            "cache_bytes": metric("cache_bytes", 1e6),
+        }
+        where = {"positions": policy, "approximate": policy.startswith("shift"), "block_size": 256}
+        if "positions" in families:
+            made.append(("positions", variant, variant, workload | where | {"new_tokens": length}, streamed))
     benchmarks = [
         {"fullname": str(number), "extra_info": {"kvgpt": record.record(*one)}} for number, one in enumerate(made)
     ]
@@ -72,6 +83,7 @@ def test_every_figure_is_drawn_twice_as_png_and_pdf_to_the_same_bytes(tmp_path):
             "comparison_perplexity",
             "comparison_perplexity_degradation",
             "tradeoff_memory_latency_T128",
+            "positions_streamed",
         )
         for suffix in ("png", "pdf")
     }
@@ -84,14 +96,24 @@ def test_every_figure_is_drawn_twice_as_png_and_pdf_to_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("families", "absent"),
     [
-        (("latency",), ["memory", "perplexity", "perplexity_change", "tradeoff"]),
-        (("perplexity",), ["per_token_latency", "memory", "tradeoff"]),
+        (("latency",), ["memory", "perplexity", "perplexity_change", "tradeoff", "positions"]),
+        (("perplexity",), ["per_token_latency", "memory", "tradeoff", "positions"]),
     ],
 )
 def test_a_figure_without_data_says_what_would_produce_it(tmp_path, families, absent):
     _, missing = figures.draw(read(tmp_path, families=families), tmp_path)
     assert [line.partition(":")[0] for line in missing] == absent
     assert all("pytest benchmarks/bench_" in line for line in missing)
+
+
+def test_what_was_streamed_is_one_line_a_policy_hollow_where_it_is_approximate(tmp_path):
+    _, drawn = figures.positions(read(tmp_path))
+    quality, latency, held = drawn.axes
+    lines = {line.get_label(): line for line in quality.lines if not line.get_label().startswith("_")}
+    assert list(lines) == ["v1, recompute", "dense+window, shift"]
+    assert lines["v1, recompute"].get_ydata().tolist() == [3.5, 4.0, 5.0]
+    assert lines["dense+window, shift"].get_markerfacecolor() == "white" != lines["v1, recompute"].get_markerfacecolor()
+    assert latency.lines[0].get_ydata().tolist() == [1.0, 1.0, 1.0] and held.lines[0].get_ydata().tolist() == [1.0] * 3
 
 
 def test_lines_are_where_the_data_are(tmp_path):

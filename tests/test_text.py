@@ -1,6 +1,7 @@
 """Text: the corpora's known answers, what is kept on disk, and what is missing said at once."""
 
 import hashlib
+import threading
 import time
 
 import numpy as np
@@ -135,10 +136,17 @@ def test_what_is_missing_offline_is_said_within_a_second_with_its_fix(ask, fix, 
 
 
 def test_a_host_that_does_not_answer_is_given_up_within_a_second(monkeypatch):
-    monkeypatch.setattr("kvgpt.hub.socket.create_connection", lambda *args, **kwargs: time.sleep(5))
+    over = threading.Event()
+
+    def hang(*args, **kwargs):
+        over.wait(10)
+        raise OSError("no answer")
+
+    monkeypatch.setattr("kvgpt.hub.socket.create_connection", hang)
     begun = time.monotonic()
     assert not hub.reachable("example.invalid")
     assert time.monotonic() - begun < 1.0
+    over.set()
 
 
 @pytest.mark.parametrize(("name", "message"), [("nowhere.txt", "no corpus 'nowhere.txt'"), (None, "not UTF-8 text")])

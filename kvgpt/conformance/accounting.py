@@ -40,9 +40,10 @@ def bytes_held(stage: Stage, sizes: tuple[int, ...], rows: tuple[int, ...], kept
 def closed_form(stage: Stage, sizes: tuple[int, ...]) -> None:
     variant = stage.subject.variant
     assert variant is not None, "a built-in cache has a variant"
-    engine = stage.engine(room=sum(sizes))
-    stage.feed(engine, stage.ids(sum(sizes)), sizes)
-    formula = costs.cache_bytes(stage.config, variant, stage.scene.batch, sum(sizes), stage.subject.dtype)
+    room = max(sum(sizes), stage.subject.least_room)
+    engine = stage.engine(room=room)
+    stage.feed(engine, stage.ids(room), [*sizes, room - sum(sizes)])
+    formula = costs.cache_bytes(stage.config, variant, stage.scene.batch, room, stage.subject.dtype)
     assert engine.cache.nbytes == formula, f"nbytes says {engine.cache.nbytes}, the closed form {formula}"
     largest = max((tensor.numel() for tensor in tensors_of(engine.cache)), default=0)
     assert largest <= LARGEST_TENSOR, f"a tensor of {largest} elements: offsets of 32 bits wrap"

@@ -13,6 +13,8 @@ from kvgpt.conformance.scene import LONGEST, VOCABULARY, Op, Scene
 from kvgpt.conformance.stretches import begun, reachable
 from kvgpt.model import GPT
 
+WIDE = 32  # numbers of a token in low dtypes
+
 
 def configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
     """Small models: odd depths and head sizes, grouped-query attention among them."""
@@ -28,9 +30,8 @@ def configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
             n_kv_head=None if groups == 1 else kv,
         )
 
-    return st.builds(
-        build, st.integers(1, max_layers), st.integers(1, 3), st.sampled_from([1, 1, 2]), st.sampled_from([2, 5, 8, 16])
-    )
+    sizes = st.sampled_from([2, 5, 8, 16, 32])
+    return st.builds(build, st.integers(1, max_layers), st.integers(1, 3), st.sampled_from([1, 1, 2]), sizes)
 
 
 def plain_configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
@@ -39,10 +40,10 @@ def plain_configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
 
 
 def wide_configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
-    """As :func:`configs`, at least 16 wide: a layer norm over a few numbers magnifies one rounding without bound, and
+    """As :func:`configs`, at least ``WIDE``: a layer norm over a few numbers magnifies one rounding without bound, and
     then no dtype's error is typical of it.
     """
-    return configs(max_layers).filter(lambda config: config.n_embd >= 16)
+    return configs(max_layers).filter(lambda config: config.n_embd >= WIDE)
 
 
 seeds = st.integers(0, 2**31 - 1)
@@ -126,13 +127,13 @@ def scenes(
     past: bool = False,
     least_room: int = 1,
 ) -> Scene:
-    """Scenes under one of ``sharings``; below float64 they are 16 wide at least, as in :func:`wide_configs`. ``past``
+    """Scenes under one of ``sharings``; below float64 they are ``WIDE`` at least, as in :func:`wide_configs`. ``past``
     ones may have rotary positions, or few learned ones and a policy. A window has ``least_room`` places or more.
     """
     kv_heads, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2]))
     sharing = draw(st.sampled_from(sorted(sharings, key=str)))
     block, rotary, positions = draw(_positions(abilities, least_room)) if past else (LONGEST, False, "error")
-    sizes = [size for size in (2, 5, 8, 16) if "float64" in abilities or kv_heads * groups * size >= 16]
+    sizes = [size for size in (2, 5, 8, 16, 32) if "float64" in abilities or kv_heads * groups * size >= WIDE]
     sizes = [size for size in sizes if not (rotary and size % 2)]  # numbers turn in pairs
     return Scene(
         n_layer=draw(st.integers(1, 4 if sharing else 3)),  # a second group of cla2 has its follower at the fourth

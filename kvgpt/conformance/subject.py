@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kvgpt import perplexity, registry, sampling
-from kvgpt.attention import PATHS
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.config import GPTConfig, sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances, uncached
@@ -194,15 +193,17 @@ class Stage:
 
     def agree(self, out: Tensor, history: Tensor, start: int = 0) -> None:
         """Assert that ``out`` (B, n, ·) is the right answer to positions ``start`` and on of ``history`` (B, S)."""
-        truths, plains = [], list[list[Tensor]]()
+        truths, plains, wholes = [], list[list[Tensor]](), []
         for part in stretches(self.scene.positions, self.scene.block, self.span, start + out.size(1)):
             here = slice(max(start, part.answers) - part.first, part.stop - part.first)
             if here.start < here.stop:
                 truth, plain = self._right(history[:, part.first : part.stop], part.positions)
                 truths.append(truth[:, here])
-                plains.append([one[:, here] for one in plain])
+                plains.append(plain)
+                wholes.append(truth)
         plain = [torch.cat(parts, dim=1) for parts in zip(*plains, strict=True)]
-        self._close(out, plain, torch.cat(truths, dim=1), f"after {start} tokens and {out.size(1)} more")
+        where = f"after {start} tokens and {out.size(1)} more"
+        self._close(out, plain, torch.cat(truths, dim=1), torch.cat(wholes, dim=1), where)
 
     def _right(self, ids: Tensor, positions: Sequence[float]) -> tuple[Tensor, list[Tensor]]:
         """The oracle's answers to ids (B, S) at these positions, and plain torch's, each (B, S, ·)."""
@@ -211,7 +212,7 @@ class Stage:
         if isinstance(self.model, Lookup):
             vectors = list(self.model.vectors(ids, torch.tensor(positions), round_trip))
             truth = torch.cat([_flat(oracle.attention(*qkv, window, sinks)) for qkv in vectors], dim=2)
-            paths = uncached.paths(ids.size(1), window, sinks, self.device)
+            paths = uncached.orders(ids.size(1), ids.size(1), self.device, window, sinks)
             return truth, [torch.cat([_flat(path(*qkv, None)) for qkv in vectors], dim=2) for path in paths]
         group, kv = sharing_group(self.scene.sharing), self.config.n_kv_head
         truth = oracle.logits(
@@ -238,15 +239,16 @@ class Stage:
     def attended(self, cache: KVCache, layer: int, q: Tensor, out: Tensor) -> None:
         """Assert that ``out`` (B, H, T, D) is what q sees in all that the cache reads back for ``layer``."""
         k, v = cache.read(layer)
-        plain = [path(q, k, v, None) for path in PATHS.values()]
-        self._close(out, plain, oracle.attention(q, k, v), f"layer {layer} after {k.size(2)} tokens")
+        plain = [path(q, k, v, None) for path in uncached.orders(q.size(2), k.size(2), self.device)]
+        truth = oracle.attention(q, k, v)
+        self._close(out, plain, truth, truth, f"layer {layer} after {k.size(2)} tokens")
 
-    def _close(self, out: Tensor, plain: Sequence[Tensor], truth: Tensor, where: str) -> None:
-        """The rule of the dtype: semantics in float64, in others the ratio to plain torch's own error."""
+    def _close(self, out: Tensor, plain: Sequence[Tensor], truth: Tensor, whole: Tensor, where: str) -> None:
+        """The rule of the dtype: semantics in float64, in others the ratio to plain torch's own error in the whole."""
         if self.dtype == torch.float64:
             verdicts = [tolerances.exact(out.cpu(), truth.cpu())]
         else:
-            verdicts = tolerances.by_ratio(out.cpu(), [one.cpu() for one in plain], truth.cpu())
+            verdicts = tolerances.by_ratio(out.cpu(), [one.cpu() for one in plain], truth.cpu(), whole.cpu())
         for verdict in verdicts:
             assert verdict, f"{where}: {verdict}"
 
@@ -269,7 +271,8 @@ class Stage:
 
     def cache_of_size(self, head_dim: int) -> KVCache:
         """A cache of one layer, row and head, with this head_dim and room for two tokens."""
-        return self.subject.cache_of(KVShape(1, 1, 1, head_dim, 2, self.dtype, self.device))
+        room = max(2, self.subject.least_room)
+        return self.subject.cache_of(KVShape(1, 1, 1, head_dim, room, self.dtype, self.device))
 
     def vectors(self, n: int, salt: int = 0, batch: int | None = None) -> list[Tensor]:
         """Q (B, H, n, D), k, v (B, H_kv, n, D) that follow from the scene's seed and ``salt``."""

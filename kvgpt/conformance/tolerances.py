@@ -25,15 +25,16 @@ TABLE = {
         "OffByOneWindow",
     ),
     "error ratio": Tolerance(
-        2.0,
-        "of plain torch's largest error in the same dtype, plus one rounding of the answer",
-        "Dao-AILab/flash-attention, tests/test_flash_attn.py: another order of the same sums is off by as much again.",
+        3.0,
+        "of plain torch's largest error in the same dtype, in four orders, and twice what + 0.3 - 0.3 changes",
+        "Dao-AILab/flash-attention, test_flash_attn_kvcache: another order of the same sums is off by as much again. "
+        "In 12,000 draws the largest ratio was 2.6.",
         "AttendsInBfloat16",
     ),
     "mean error ratio": Tolerance(
         1.5,
-        "of plain torch's mean error in the same dtype, plus one rounding of the answer",
-        "The same source; in the mean, luck evens out.",
+        "of plain torch's mean error at its worst place, and twice what + 0.3 - 0.3 changes",
+        "Dao-AILab/flash-attention, hopper/test_flash_attn.py; in the mean, luck evens out.",
         "AttendsInBfloat16",
     ),
     "one rounding": Tolerance(
@@ -87,18 +88,20 @@ def exact(out: Tensor, truth: Tensor) -> Verdict:
     return Verdict(_largest(out.double() - truth), SEMANTICS, "largest difference from the oracle")
 
 
-def by_ratio(out: Tensor, plain: Sequence[Tensor], truth: Tensor) -> list[Verdict]:
+def by_ratio(out: Tensor, plain: Sequence[Tensor], truth: Tensor, whole: Tensor | None = None) -> list[Verdict]:
     """``out`` and ``plain`` torch in one dtype, ``truth`` in float64.
 
-    ``plain`` is the same computation in more than one order: one order alone may be lucky and round to nothing.
+    ``plain`` is the same computation in more than one order, and of the ``whole`` of which ``truth`` is a part where
+    that is given: few numbers in one order may be lucky and round to nothing.
     """
-    step = _spacing(truth, out.dtype)
+    step = _largest((truth.to(out.dtype) + 0.3 - 0.3).double() - truth)
     error = (out.double() - truth).abs()
-    usual = [(one.double() - truth).abs() for one in plain]
-    largest, mean = max(float(one.max()) for one in usual), max(float(one.mean()) for one in usual)
+    usual = [(one.double() - (truth if whole is None else whole)).abs() for one in plain]
+    largest = max(float(one.max()) for one in usual)
+    mean = max(float(one.mean(dim=tuple(range(2, one.dim()))).max()) for one in usual)  # of the worst row and place
     return [
-        Verdict(float(error.max()), ERROR_RATIO * largest + step, "largest error"),
-        Verdict(float(error.mean()), MEAN_ERROR_RATIO * mean + step, "mean error"),
+        Verdict(float(error.max()), ERROR_RATIO * largest + 2 * step, "largest error"),
+        Verdict(float(error.mean()), MEAN_ERROR_RATIO * mean + 2 * step, "mean error"),
     ]
 
 
@@ -139,8 +142,3 @@ def one_rounding(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _largest(difference: Tensor) -> float:
     return float(difference.abs().max())
-
-
-def _spacing(truth: Tensor, dtype: torch.dtype) -> float:
-    """Half the distance between numbers of ``dtype`` at the size of the answer: one rounding."""
-    return float(truth.abs().max()) * torch.finfo(dtype).eps / 2

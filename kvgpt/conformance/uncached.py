@@ -5,22 +5,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kvgpt.attention import PATHS, Attention, banded_mask
+from kvgpt.attention import PATHS, Attention, banded_mask, lower_right_mask
 from kvgpt.caches.none import NoCache
 from kvgpt.model import GPT
 
 
-def paths(length: int, window: int | None, sinks: int, device: torch.device) -> list[Attention]:
-    """Attention over ``length`` tokens at once, under the window where there is one."""
+def orders(T: int, S: int, device: torch.device, window: int | None = None, sinks: int = 0) -> list[Attention]:
+    """The same attention of the last T of S tokens in four orders: each path, over the keys from either end."""
     if window is None:
-        return list(PATHS.values())
-    places = torch.arange(length, device=device)
-    band = banded_mask(places, places, window, sinks)
+        mask = lower_right_mask(T, S, device)
+    else:
+        places = torch.arange(S, device=device)
+        mask = banded_mask(places[S - T :], places, window, sinks)
 
-    def banded(path: Attention) -> Attention:
-        return lambda q, k, v, _: path(q, k, v, band)
+    def forwards(path: Attention) -> Attention:
+        return lambda q, k, v, _: path(q, k, v, None if window is None else mask)
 
-    return [banded(path) for path in PATHS.values()]
+    def backwards(path: Attention) -> Attention:
+        return lambda q, k, v, _: path(q, k.flip(2), v.flip(2), mask.flip(1))
+
+    return [way(path) for path in PATHS.values() for way in (forwards, backwards)]
 
 
 def logits(
@@ -28,7 +32,7 @@ def logits(
 ) -> list[Tensor]:
     """Ids (B, T) -> the logits (B, T, V) of the whole sequence at once, at ``positions``: by default 0 and on."""
     answers, places = [], torch.tensor(range(ids.size(1)) if positions is None else positions, device=ids.device)
-    for path in paths(ids.size(1), window, sinks, ids.device):
+    for path in orders(ids.size(1), ids.size(1), ids.device, window, sinks):
         cache = NoCache(model.kv_shape(*ids.shape))
         cache.attention = path
         with torch.no_grad():
