@@ -104,7 +104,7 @@ def test_in_lower_dtypes_an_exact_cache_is_judged_by_plain_torch(capsys, dtype, 
 def test_plain_torch_without_a_cache_is_right_by_every_path(model, ids, window):
     truth = oracle.logits(model.state_dict(), ids[None], model.config.n_head, window=window, sinks=1)
     answers = uncached.logits(model, ids[None], window, 1)
-    assert len(answers) == len(PATHS) and all(tolerances.exact(answer, truth) for answer in answers)
+    assert len(answers) == 2 * len(PATHS) and all(tolerances.exact(answer, truth) for answer in answers)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
@@ -167,9 +167,9 @@ def test_a_bug_in_the_mean_alone_has_a_position_too():
     plain[0, 0] = 1.0
     out[3:] = 0.5
     errors, verdict, rule, rounding = divergence.measured(out, [plain], truth)
-    assert not verdict and rule is TABLE["mean error ratio"] and rounding == pytest.approx(2.0)
+    assert not verdict and rule is TABLE["mean error ratio"] and rounding == pytest.approx(3.0)
     assert (errors > verdict.allowed).nonzero().flatten().tolist() == [3, 4, 5, 6, 7]
-    out[3:] = 3.0
+    out[3:] = 4.0
     assert divergence.measured(out, [plain], truth)[2] is TABLE["error ratio"]
 
 

@@ -26,11 +26,6 @@ KNOWN = {  # what does not hold in transformers 5.23: docs/transformers-caches.m
         {"scene": Scene(room=1, head_dim=8), "sizes": (1, 1, 1)},
         "largest difference from the oracle",
     ),
-    "sliding layers keep one token less than their window": (
-        ("A9-window", "kvgpt.caches.transformers:SlidingDynamic", "float64"),
-        {"scene": Scene(room=2), "n": 1},
-        r"a window of 2 holds \[1, 1\]",
-    ),
     "a quantised cache is not cropped": (
         ("A10-poison", "kvgpt.caches.transformers:Fp8", "float64"),
         {"sizes": (1,), "kept": 0, "n": 1},

@@ -42,7 +42,7 @@ def closed_form(stage: Stage, sizes: tuple[int, ...]) -> None:
     assert variant is not None, "a built-in cache has a variant"
     room = max(sum(sizes), stage.subject.least_room)
     engine = stage.engine(room=room)
-    stage.feed(engine, stage.ids(room), [*sizes, room - sum(sizes)])
+    stage.feed(engine, stage.ids(room), [*sizes, *[1] * (room - sum(sizes))])
     formula = costs.cache_bytes(stage.config, variant, stage.scene.batch, room, stage.subject.dtype)
     assert engine.cache.nbytes == formula, f"nbytes says {engine.cache.nbytes}, the closed form {formula}"
     largest = max((tensor.numel() for tensor in tensors_of(engine.cache)), default=0)

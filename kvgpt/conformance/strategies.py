@@ -213,7 +213,9 @@ def _kept(draw: st.DrawFn, drawn: dict[str, Any]) -> int:
 
 
 def _rows(draw: st.DrawFn, drawn: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(draw(st.lists(st.integers(0, drawn["scene"].batch - 1), min_size=1, max_size=4)))
+    batch = drawn["scene"].batch
+    any_rows = st.lists(st.integers(0, batch - 1), min_size=1, max_size=4)
+    return tuple(draw(st.permutations(range(batch)) | any_rows))
 
 
 def _again(draw: st.DrawFn, drawn: dict[str, Any]) -> tuple[int, ...]:

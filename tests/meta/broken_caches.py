@@ -61,7 +61,7 @@ class LeaksBetweenRows(DenseCache):
         super().append(layer, k[:1].expand_as(k), v)
 
 
-@planted("equivalence sees the position only: huggingface/transformers#36151", "I1-life", "A8-overflow")
+@planted("equivalence sees the position only: huggingface/transformers#36151", "A1-chunks", "A8-overflow")
 class UnderCounts(DenseCache):
     """Reads and places everything right, and says that it has seen one token fewer in each step of many."""
 
