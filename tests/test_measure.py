@@ -32,6 +32,14 @@ def test_the_device_is_described_by_stable_facts():
     assert device.describe("cpu")["kind"] == "cpu" and device.describe("cpu")["torch"] == torch.__version__
 
 
+def test_what_is_resident_grows_by_what_is_touched(monkeypatch, tmp_path):
+    before = memory.resident()
+    touched = torch.ones(40_000_000, dtype=torch.uint8)
+    assert touched.nbytes == 40_000_000 and (before is None or 30e6 < memory.resident() - before < 60e6)
+    monkeypatch.setattr(memory, "STATM", tmp_path / "absent")
+    assert memory.resident() is None, "what a system does not say is not known"
+
+
 @pytest.mark.gpu
 def test_a_gpus_allocator_counts_in_blocks():
     grown = memory.allocation(lambda: torch.empty(1_000_000, dtype=torch.uint8, device="cuda"), "cuda")

@@ -1,4 +1,4 @@
-"""The shipped nano: what its metadata say is true, and the seven variants differ as they must."""
+"""The shipped models: what their metadata say is true, and the variants differ as they must."""
 
 import math
 import statistics
@@ -9,11 +9,10 @@ import torch
 
 import kvgpt
 from kvgpt import checkpoint, perplexity, text
+from kvgpt.config import SHIPPED
 from kvgpt.conformance import tolerances
 
-DIRECTORY = checkpoint.SHIPPED / "nano"
 NANO = kvgpt.GPT.from_pretrained("nano")
-METADATA = checkpoint.read_metadata(DIRECTORY)
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +32,31 @@ def forced(windows):
     }
 
 
-def test_it_is_a_nano_of_at_most_8_megabytes_with_its_origin_written_down():
-    assert NANO.config == kvgpt.GPTConfig.preset("nano")
-    assert (DIRECTORY / "model.safetensors").stat().st_size <= 8_000_000
-    assert METADATA["command"] == "kvgpt train nano"
-    assert {"seed", "corpus_sha256", "held_out_loss"} <= set(METADATA)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_is_a_nano_of_at_most_8_megabytes_with_its_origin_written_down(name):
+    directory = checkpoint.SHIPPED / name
+    metadata = checkpoint.read_metadata(directory)
+    assert kvgpt.GPT.from_pretrained(name).config == kvgpt.GPTConfig.preset(name)
+    assert (directory / "model.safetensors").stat().st_size <= 8_000_000
+    assert metadata["command"] == f"kvgpt train {name}"
+    assert {"seed", "corpus_sha256", "held_out_loss"} <= set(metadata)
 
 
-def test_its_held_out_loss_is_the_one_it_was_shipped_with(held_out):
-    if text.embedded().sha256 != METADATA["corpus_sha256"]:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_its_held_out_loss_is_the_one_it_was_shipped_with(name, held_out):
+    model, metadata = kvgpt.GPT.from_pretrained(name), checkpoint.read_metadata(checkpoint.SHIPPED / name)
+    if text.embedded().sha256 != metadata["corpus_sha256"]:
         pytest.skip("this Python's documentation topics are not the text that nano was trained on")
-    score = perplexity.teacher_forced(kvgpt.Engine(NANO, "v0", 16), perplexity.Windows.cut(held_out, 256, 256))
-    assert score.mean == pytest.approx(float(METADATA["held_out_loss"]), abs=1e-4)
+    score = perplexity.teacher_forced(kvgpt.Engine(model, "v1", 16), perplexity.Windows.cut(held_out, 256, 256))
+    assert score.mean == pytest.approx(float(metadata["held_out_loss"]), abs=1e-4)
+
+
+def test_a_window_on_the_rotary_one_loses_little_far_past_its_context(held_out):
+    model, ids = kvgpt.GPT.from_pretrained("nano-rotary"), held_out[None, :2049]
+    engine = kvgpt.Engine(model, "dense+window", max_length=256)
+    logits = torch.cat([engine.prefill(part, every_position=True) for part in ids[:, :-1].split(200, dim=1)], dim=1)
+    losses = torch.nn.functional.cross_entropy(logits[0], ids[0, 1:], reduction="none")
+    assert float(losses[256:].mean()) < 1.1 * float(losses[:256].mean()), "the boundary costs a tenth"
 
 
 def test_autoregressive_equals_teacher_forced_and_the_cache_served_every_token(windows, forced):
