@@ -42,7 +42,8 @@ def streamed(results: Results) -> Figure | None:
     workload = cases[0].workload
     axes[0].set_title(f"{workload['model']}, {workload['dtype']}, {workload['device']}")
     axes[1].set_title(f"dashed line: the context, {block}")
-    axes[2].set_title("hollow: approximate")
+    if any(case.workload["approximate"] for case in cases):
+        axes[2].set_title("hollow: approximate")
     axes[0].legend(fontsize=8)
     return drawn
 
