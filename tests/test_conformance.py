@@ -76,6 +76,33 @@ def test_inputs_are_the_same_in_every_run_unless_a_seed_is_given():
     assert drawn[0] == drawn[1] and drawn[2] != drawn[3]
 
 
+def test_check_cache_raises_with_every_story_and_then_the_report():
+    class Doubles(kvgpt.caches.dense.DenseCache):
+        def append(self, layer, k, v):
+            super().append(layer, 2 * k, v)
+
+    with pytest.raises(Broken) as caught:
+        kvgpt.check_cache(Doubles, examples=3, dtypes=("float64",))
+    story = str(caught.value)
+    assert story.count("breaks a promise in float64") >= 5
+    assert " broken; " in story and "  kept       D1-bytes-held" in story
+
+
+def test_a_lossy_cache_without_a_map_is_told_how_far_its_answers_depend_on_the_cut():
+    class Coarse(kvgpt.caches.dense.DenseCache):
+        lossy = True
+
+        def append(self, layer, k, v):
+            super().append(layer, (4 * k).round() / 4, v if v.size(2) > 1 else 0.5 * v)
+
+    report = kvgpt.check_cache(Coarse, examples=2, dtypes=("float64",))
+    (remark,) = report.remarks
+    assert "lossy without round_trip()" in remark and f"  remark     {remark}" in str(report)
+    gap = float(remark.split("differ by ")[1].split(" ")[0])
+    assert 0.01 < gap < 10
+    assert "A1-chunks" in report.not_asked and "B1-read-is-round-trip" in report.not_asked
+
+
 def test_a_report_names_what_was_kept_and_what_was_not_asked():
     report = check_cache("v1", examples=2, dtypes=("float64",))
     assert "v1 keeps " in str(report) and "A1-chunks" in str(report) and "not declared: lossy" not in str(report)

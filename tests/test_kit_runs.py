@@ -40,7 +40,7 @@ def kit(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-x"], ["-n", "2", "-k", "A1-chunks or T2-repeats"], ["-k", "A1-chunks"], ["-k", "A1-chunks and bfloat16"]],
+    [["-x"], ["-n", "2", "-k", "A1-chunks or T2-repeats"], ["-k", "A1-chunks"], ["-k", "A1-chunks and float64"]],
     ids=" ".join,
 )
 def test_a_broken_cache_ends_the_run_with_an_error(kit, arguments):

@@ -1,5 +1,6 @@
 """The look of every figure, and how it is written: the same bytes from the same data."""
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,8 @@ def figure(columns: int = 1, width: float = 4.6, height: float = 3.4) -> tuple[F
 def lengths(axes: Axes, values: list[int]) -> None:
     """A logarithmic axis of sequence lengths, marked at those measured."""
     axes.set_xscale("log", base=2)
-    shown = values if len(values) <= 8 else [value for value in values if value & (value - 1) == 0]
+    crowded = len(values) > 8 or any(after < 1.4 * before for before, after in itertools.pairwise(values))
+    shown = [value for value in values if value & (value - 1) == 0] if crowded else values
     axes.set_xticks(shown, [str(value) for value in shown])
     axes.minorticks_off()
     axes.set_xlabel("new tokens T")
