@@ -191,7 +191,8 @@ def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple
             case "crop":
                 if windowed and length - begun(scene.positions, span, length) > scene.room:
                     continue
-                length = draw(st.integers(reachable(scene.positions, span, length), length))
+                least = reachable(scene.positions, span, length)
+                length = draw(st.sampled_from([least, length]) | st.integers(least, length))
                 op = Op(name, which, length)
             case "select":
                 kept = draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
