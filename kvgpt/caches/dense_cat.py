@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVShape, Storage, fits
+from kvgpt.caches.base import KVShape, Storage
 
 
 class DenseCatCache(Storage):
@@ -65,11 +65,15 @@ class DenseCatCache(Storage):
         }
 
     def restore(self, state: Mapping[str, Tensor], length: int) -> None:
-        size = (self.shape.batch_size, self.shape.n_head, length, self.shape.head_dim)
-        fits(state, {name: tensor.new_empty(size) for name, tensor in self.state().items()})
+        longest = max(0, min(length, self.shape.max_length))  # any other length is refused below
+        size = (self.shape.batch_size, self.shape.n_head, longest, self.shape.head_dim)
         kept = self.k, self.v
         self.k, self.v = ([tensor.new_empty(size) for tensor in tensors] for tensors in kept)
-        super().restore(state, length)
+        try:
+            super().restore(state, length)
+        except ValueError:
+            self.k, self.v = kept
+            raise
 
     def _keep(self, length: int) -> None:
         # Copies, not views: a view would hold on to the bytes of what was cut off.
