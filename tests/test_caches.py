@@ -1,13 +1,16 @@
 """Every cache keeps the contract of its base: what it checks, copies and returns."""
 
+import dataclasses
+
 import pytest
 import torch
 
 import kvgpt
 from kvgpt import registry
-from kvgpt.attention import matmul, sdpa
+from kvgpt.attention import PATHS, banded_mask, matmul, sdpa
 from kvgpt.conformance import oracle, tolerances
 from kvgpt.recipes import STORAGES
+from kvgpt.storages import tensors_of
 
 SHAPE = kvgpt.KVShape(2, 2, 2, 4, 6, torch.float64, torch.device("cpu"))
 STORED = [name for name in STORAGES if name != "none"]
@@ -27,6 +30,14 @@ def vectors(n, seed=0, heads=2):
 def test_attention_sees_the_last_positions_and_all_before_them(path, T, S, heads):
     q, k, v = vectors(T, 1, heads), vectors(S, 2), vectors(S, 3)
     assert tolerances.exact(path(q, k, v), oracle.attention(q, k, v))
+
+
+@pytest.mark.parametrize("path", [sdpa, matmul])
+@pytest.mark.parametrize(("window", "sinks"), [(1, 0), (4, 0), (4, 2), (9, 8)])
+def test_attention_under_a_mask_that_is_given_sees_what_that_says(path, window, sinks):
+    q, k, v = vectors(4, 1), vectors(9, 2), vectors(9, 3)
+    mask = banded_mask(torch.arange(5, 9), torch.arange(9), window, sinks)
+    assert tolerances.exact(path(q, k, v, mask), oracle.attention(q, k, v, window, sinks))
 
 
 @pytest.mark.parametrize("storage", STORED)
@@ -150,10 +161,74 @@ def test_the_cache_that_keeps_nothing_holds_nothing_between_steps():
     for layer in range(2):
         cache.attend(layer, k, k, k)
     assert cache.nbytes == 2 * k.nbytes, "one layer's vectors, within the step"
+    with pytest.raises(ValueError, match="one layer at a time, and not now those of layer 0"):
+        cache.read(0)
     cache.advance(3)
     assert cache.nbytes == 0 and cache.length == 3
     with pytest.raises(ValueError, match="NoCache kept none of the 3 tokens before this step"):
         cache.attend(0, k, k, k)
+
+
+@pytest.mark.parametrize(("end", "arguments"), [("advance", [3]), ("reset", []), ("crop", [0])])
+def test_the_cache_that_keeps_nothing_has_nothing_to_read_before_a_step_and_after_it(end, arguments):
+    cache, k = cache_of("none"), vectors(3)
+    for _ in range(2):
+        for layer in range(2):
+            with pytest.raises(ValueError, match="holds the vectors of one layer at a time"):
+                cache.read(layer)
+        cache.reset()
+        for layer in range(2):
+            cache.attend(layer, k, k, k)
+        getattr(cache, end)(*arguments)
+
+
+@pytest.mark.parametrize("variant", [*STORAGES, "dense+window", "int8+window+sinks1"])
+@pytest.mark.parametrize("path", ["sdpa", "matmul"])
+def test_whatever_a_cache_makes_lies_on_its_own_device(variant, path):
+    cache = registry.resolve(variant).cache(dataclasses.replace(SHAPE, device=torch.device("meta")))
+    cache.attention = PATHS[path]
+    for n in (4, 1, 1, 3, 1):
+        if cache.stateless or (cache.window is None and cache.length + n > SHAPE.max_length):
+            cache.reset()
+        for layer in range(2):
+            q = vectors(n).to("meta")
+            assert cache.attend(layer, q, q, q).device.type == "meta"
+            assert all(part.device.type == "meta" for part in cache.read(layer))
+        cache.advance(n)
+    assert {tensor.device.type for tensor in tensors_of(cache)} == {"meta"}
+
+
+def test_a_second_append_in_one_step_is_refused_with_the_way_out():
+    cache, k = cache_of("dense"), vectors(2)
+    cache.attend(0, k, k, k)
+    with pytest.raises(ValueError, match=r"layer 0 already appended 2 tokens: .*; reset\(\) or crop\(\) first"):
+        cache.attend(0, k, k, k)
+
+
+def test_crop_of_a_window_that_has_moved_on_is_refused():
+    cache, k = registry.resolve("window").cache(SHAPE), vectors(7)
+    for layer in range(2):
+        cache.attend(layer, k, k, k)
+    cache.advance(7)
+    with pytest.raises(ValueError, match=r"crop\(7\): a window of 6 has let go of some of 7 tokens; reset\(\) instead"):
+        cache.crop(7)
+    assert cache.length == 7
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"), [("reset", []), ("crop", [0]), ("select", [[0]]), ("fork", []), ("state", [])]
+)
+def test_what_a_class_does_not_override_is_refused_by_its_name(operation, arguments):
+    class Least(kvgpt.KVCache):
+        lossy = True
+        append = read = nbytes = None
+
+    with pytest.raises(kvgpt.Unsupported, match=rf"Least does not support {operation}\(\)"):
+        getattr(Least(SHAPE), operation)(*arguments)
+    with pytest.raises(kvgpt.Unsupported, match="Least does not support state"):
+        Least(SHAPE).restore({}, 0)
+    with pytest.raises(kvgpt.Unsupported, match="Least is lossy and does not say what its vectors read back as"):
+        Least(SHAPE).round_trip(0, None, None)
 
 
 @pytest.mark.parametrize("field", ["n_layer", "batch_size", "n_head", "head_dim", "max_length"])

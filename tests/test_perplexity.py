@@ -60,6 +60,14 @@ def test_the_score_is_the_oracles_log_likelihood_whatever_the_batch(mode, batch,
     assert score.perplexity == pytest.approx(math.exp(float(score.nll.mean())))
 
 
+def test_losses_of_a_model_in_bfloat16_are_taken_in_float32():
+    engine, ids = kvgpt.Engine(strategies.model(CONFIG, 0, torch.bfloat16)), strategies.ids(1, 24, 4)
+    logits = engine.prefill(ids[:, :-1], every_position=True)
+    losses = torch.nn.functional.cross_entropy(logits[0].float(), ids[0, 1:], reduction="none")
+    score = perplexity.teacher_forced(engine, Windows.cut(ids[0], 24, 24))
+    assert torch.allclose(score.nll, losses.double(), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("variant", list(kvgpt.variants()))
 def test_both_modes_agree(variant):
     model, windows = strategies.model(CONFIG, 0), Windows.cut(strategies.ids(1, 70, 4)[0], 24, 24)

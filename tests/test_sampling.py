@@ -47,6 +47,13 @@ def test_top_p_is_taken_of_what_top_k_left(seed, k, p):
 def test_a_probability_of_one_keeps_everything():
     given_logits = logits(0)
     assert torch.equal(Sampler(1.0, top_p=1.0).probabilities(given_logits), given_logits.softmax(dim=1))
+    steep = torch.tensor([[0.0, -100.0, -200.0]], dtype=torch.float64)  # the first takes all that float64 can add up
+    assert (Sampler(1.0, top_k=3, top_p=1.0).probabilities(steep) > 0).all()
+
+
+def test_a_set_that_reaches_p_exactly_is_large_enough():
+    kept = Sampler(1.0, top_p=0.5).probabilities(torch.zeros(1, 4, dtype=torch.float64))
+    assert kept.tolist() == [[0.5, 0.5, 0.0, 0.0]]
 
 
 @given(seed=strategies.seeds, u=st.floats(0, 1 - 2**-24))
@@ -77,16 +84,19 @@ def test_temperature_zero_and_a_tiny_one_take_the_most_likely():
     u = torch.full((3,), 0.999, dtype=torch.float64)
     for temperature in (0.0, 1e-300):
         assert torch.equal(Sampler(temperature).pick(given_logits, u), best)
-    assert torch.equal(Sampler(0.0).probabilities(given_logits).argmax(dim=1, keepdim=True), best)
+    certain = torch.zeros_like(given_logits).scatter(1, best, 1.0)
+    assert torch.equal(Sampler(0.0).probabilities(given_logits), certain)
 
 
 def test_uniforms_come_from_the_seed_and_the_row_alone():
     assert torch.equal(uniforms(5, 4, 6)[:2], uniforms(5, 2, 6))
     assert torch.equal(uniforms(5, 4, 9)[:, :6], uniforms(5, 4, 6))
     assert torch.equal(uniforms([3, 9], 2, 4)[1], uniforms([9], 1, 4)[0])
+    assert torch.equal(uniforms([9], 1, 4), uniforms(9, 1, 4)), "one seed for one row is that seed"
     assert not torch.equal(uniforms(5, 2, 6)[0], uniforms(5, 2, 6)[1])
     assert not torch.equal(uniforms(None, 1, 6), uniforms(None, 1, 6)), "without a seed runs differ"
-    assert float(uniforms(0, 1, 100_000).max()) <= 1 - 2**-24
+    many = uniforms(0, 1, 100_000)
+    assert float(many.max()) <= 1 - 2**-24 and torch.equal(many, many.float().double()), "the steps of float32"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +104,7 @@ def test_uniforms_come_from_the_seed_and_the_row_alone():
     [
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"temperature": float("nan")}, "temperature=nan"),
+        ({"temperature": float("inf")}, "temperature=inf"),
         ({"top_k": 0}, "top_k=0: must be at least 1"),
         ({"top_p": 0.0}, "top_p=0.0: must be above 0"),
         ({"top_p": 1.1}, "top_p=1.1"),
