@@ -1,7 +1,7 @@
 """The options are a plug-in of the package, so that they work here, in benchmarks/ and wherever kvgpt is installed."""
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 pytest_plugins = ["kvgpt.options"]
 
@@ -9,6 +9,9 @@ pytest_plugins = ["kvgpt.options"]
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40, print_blob=True)
 settings.register_profile(
     "deep", deadline=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "mutation", deadline=None, derandomize=True, max_examples=4, phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile("ci")
 
