@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvgpt.caches.base import KVShape
-from kvgpt.caches.int8 import HUGE, LEVELS, TINY, Int8Cache, UnfusedInt8Cache, dequantise, quantise
-from kvgpt.conformance import strategies
+from kvgpt.caches.int8 import HUGE, LEVELS, TILE, TINY, Int8Cache, UnfusedInt8Cache, dequantise, quantise
+from kvgpt.conformance import oracle, strategies, tolerances
 
 SUBNORMAL = 2.0**-14  # the least fp16 number that is normal
 
@@ -107,3 +107,28 @@ def test_round_trip_is_what_read_returns(data):
     cache.append(0, k, v)
     for read, promised in zip(cache.read(0), cache.round_trip(0, k, v), strict=True):
         assert torch.equal(read, promised), "a stored vector reads back as something else than the cache says"
+
+
+@pytest.mark.parametrize("held", [1, TILE - 1, TILE, TILE + 1, 2 * TILE + 3])
+@pytest.mark.parametrize("heads", [2, 6])
+@pytest.mark.parametrize("loudest", ["first", "last"])
+def test_the_tiles_of_a_decode_make_one_attention(held, heads, loudest):
+    cache = Int8Cache(KVShape(1, 2, 2, 8, held, torch.float64, torch.device("cpu")))
+    generator = torch.Generator().manual_seed(held)
+    q = torch.randn(2, heads, 1, 8, generator=generator, dtype=torch.float64)
+    k, v = torch.randn(2, 2, 2, held, 8, generator=generator, dtype=torch.float64)
+    k[:, :, 0 if loudest == "first" else -1] *= 5  # the greatest score so far is replaced, or stays
+    cache.append(0, k, v)
+    verdict = tolerances.exact(cache.attend_held(0, q), oracle.attention(q, *cache.read(0)))
+    assert verdict, str(verdict)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_decode_makes_no_dequantised_cache(dtype):
+    class Codes(Int8Cache):
+        def read(self, layer):
+            raise AssertionError("the cache was dequantised")
+
+    cache = Codes(KVShape(1, 1, 2, 8, 4, dtype, torch.device("cpu")))
+    q = torch.ones(1, 2, 1, 8, dtype=dtype)
+    assert torch.allclose(cache.attend(0, q, q, q), q, rtol=1e-2)
