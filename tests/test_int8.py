@@ -117,6 +117,7 @@ def test_the_tiles_of_a_decode_make_one_attention(held, heads, loudest):
     generator = torch.Generator().manual_seed(held)
     q = torch.randn(2, heads, 1, 8, generator=generator, dtype=torch.float64)
     k, v = torch.randn(2, 2, 2, held, 8, generator=generator, dtype=torch.float64)
+    q[0] *= 1000  # one row's scores lie far from the other's
     k[:, :, 0 if loudest == "first" else -1] *= 5  # the greatest score so far is replaced, or stays
     cache.append(0, k, v)
     verdict = tolerances.exact(cache.attend_held(0, q), oracle.attention(q, *cache.read(0)))
