@@ -56,16 +56,17 @@ def bench_positions(
 def _stream(engine, text, now):
     """Losses (rows, T) of what follows each token, the time of each step, and (cache, process) bytes early and late."""
     rows, length = text.size(0), text.size(1) - 1
-    nll, times, held = torch.empty(rows, length, dtype=torch.float64), [], []
+    nll, held = torch.empty(rows, length, dtype=torch.float64), []
+    times = torch.empty(length, dtype=torch.float64)  # there from the start, so that nothing grows but what is measured
     engine.reset()
     for t in range(length):
         begun = now()
         logits = engine.decode(text[:, t : t + 1])
-        times.append(now() - begun)
+        times[t] = now() - begun
         nll[:, t] = F.cross_entropy(logits.float(), text[:, t + 1], reduction="none").cpu()
         if t in (length // 5, length - 1):
             held.append((engine.cache.nbytes, resident()))
-    return nll, times, held
+    return nll, times.tolist(), held
 
 
 def _sized(variant, positions, length, context):

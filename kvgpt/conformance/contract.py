@@ -200,6 +200,7 @@ def _misfits(stage: Stage, cache: KVCache, n: int) -> Iterator[tuple[str, int, l
     yield "keys of another batch", 0, [q, more[1], more[2]]
     yield "keys of more heads", 0, [q, torch.cat([k, k], dim=1), torch.cat([v, v], dim=1)]
     yield "a query of fewer heads", 0, [q[:, :0], k, v]
+    yield "no tokens at all", 0, [part[:, :, :0] for part in (q, k, v)]
     yield "values of another length than keys", 0, [q, k, longer[2]]
     yield "more keys than queries", 0, [q, longer[1], longer[2]]
     yield "keys of another head_dim", 0, [q, k[..., :-1], v[..., :-1]]

@@ -1,5 +1,7 @@
 """The tests are tested: what is broken on purpose is caught, by the promise that is named, three times of three."""
 
+from pathlib import Path
+
 import broken_caches
 import broken_evaluators
 import broken_models
@@ -30,6 +32,8 @@ def test_there_are_at_least_45_and_each_follows_a_real_one():
     names = {bug.name for bug in BUGS}
     assert len(names) >= 45
     assert all(bug.after for bug in BUGS)
+    page = Path(__file__).parents[2] / "docs" / "testing.md"
+    assert f"`tests/meta` holds {len(names)} caches, models, samplers, engines and evaluators" in page.read_text()
 
 
 def test_no_promise_is_vacuous():
