@@ -177,7 +177,7 @@ def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple
     windowed = "window" in abilities
     span, others = scene.span(windowed), ["reset"] if scene.endless(windowed) else ["reset", "refuse"]
     done = []
-    offered = [name for name in ("crop", "crop", "select", "fork", "state") if name in abilities]
+    offered = [name for name in ("crop", "select", "fork", "state") if name in abilities]
     for _ in range(draw(st.integers(1, 20))):
         which = draw(st.integers(0, len(caches) - 1))
         length, rows = caches[which]
@@ -192,7 +192,9 @@ def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple
                 if windowed and length - begun(scene.positions, span, length) > scene.room:
                     continue
                 least = reachable(scene.positions, span, length)
-                length = draw(st.sampled_from([least, length]) | st.integers(least, length))
+                length = draw(
+                    st.sampled_from([least, length]) | st.integers(least, length) | st.integers(least, length)
+                )
                 op = Op(name, which, length)
             case "select":
                 kept = draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
