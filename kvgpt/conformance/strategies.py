@@ -156,7 +156,7 @@ def _positions(draw: st.DrawFn, abilities: Collection[str], least: int) -> tuple
     """(block, rotary, policy): as often as not nothing that the positions could end before LONGEST for."""
     kinds = ["error"] * 3 + ["recompute"] * 2 + ["interpolate"]
     kinds += ["shift"] if "window" in abilities else []
-    kinds += ["rotary"] if "aligned" not in abilities else []
+    kinds += ["rotary"] * 2 if "aligned" not in abilities else []
     kind = draw(st.sampled_from(kinds))
     match kind:
         case "recompute":
@@ -192,9 +192,8 @@ def programs(draw: st.DrawFn, scene: Scene, abilities: Collection[str]) -> tuple
                 if windowed and length - begun(scene.positions, span, length) > scene.room:
                     continue
                 least = reachable(scene.positions, span, length)
-                length = draw(
-                    st.sampled_from([least, length]) | st.integers(least, length) | st.integers(least, length)
-                )
+                anywhere = st.integers(least, length)
+                length = draw(st.sampled_from([least, length]) | anywhere | anywhere)
                 op = Op(name, which, length)
             case "select":
                 kept = draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
