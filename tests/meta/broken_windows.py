@@ -97,11 +97,10 @@ class StuckAtTheLastPosition(Placed):
 
 @planted("huggingface/transformers#33691", "A9-window", "I1-life", part="engine", cache="dense+window")
 class KeysReBasedWithoutTurning(Placed):
-    """New tokens are placed within the window, over keys that were turned by the places at which they came."""
+    """New tokens are placed within the window, over keys that say by which places they came."""
 
     def place(self, seen):
-        turned = self.model.config.n_position is None
-        return seen - (seen - self.max_length + 1).clamp(min=0) // 2 * 2 if turned else seen
+        return seen - (seen - self.max_length + 1).clamp(min=0) // 2 * 2
 
 
 @planted("ggml-org/llama.cpp#9383", "A1-chunks", part="engine")
