@@ -19,14 +19,19 @@ GRIDS = ("quick", "seed", "full")
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
 LARGEST_GRID = 2**16  # bytes of a TOML file
-LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2}
+LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2, "precision": 0.0, "seconds": 0.0, "repeats": 1}
+NOT_IN_A_GRID = ("caches", "max_tokens", "resume", "memory_budget", "lock_clocks")  # what runs, and on which machine
 IMPORTED = "kvgpt-imported"  # a report's property: which plug-in was imported, and from which file
 SETTINGS = pytest.StashKey["Settings"]()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run measures: a grid, with what the options override."""
+    """What a run measures: a grid, with what the options override.
+
+    A timed case takes ``rounds``, then more until the interval of the median is within ``precision`` of it, relative,
+    and stops after ``seconds`` even where that means fewer.
+    """
 
     model: str = "nano"
     weights: str = ""
@@ -38,6 +43,13 @@ class Settings:
     batch_sizes: tuple[int, ...] = (1,)
     warmup: int = 1
     rounds: int = 7
+    precision: float = 0.02
+    seconds: float = 10.0
+    repeats: int = 1
+    resume: bool = False
+    peers: bool = False
+    memory_budget: int | None = None
+    lock_clocks: bool = False
     corpus: str = ""
     max_tokens: int | None = None
     autoregressive_tokens: int = 16384
@@ -73,6 +85,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kvgpt-grid", metavar="GRID", help=f"{', '.join(GRIDS)} or a TOML file (default: quick)")
     add("--kvgpt-warmup", metavar="N", help="rounds before those that count")
     add("--kvgpt-rounds", metavar="N", help="rounds that count")
+    add("--kvgpt-repeats", metavar="N", help="fresh processes that each measure every case once (default: 1)")
+    add("--kvgpt-resume", action="store_true", help="go on where the journal beside --benchmark-json ends")
+    add("--kvgpt-peers", action="store_true", help="measure other systems with the same weights beside the variants")
+    add("--kvgpt-memory-budget", metavar="BYTES", help="what capacity is found for on a CPU (default: a small one)")
+    add("--kvgpt-lock-clocks", action="store_true", help="lock a GPU's clocks for this run, where that is permitted")
     add("--kvgpt-examples", metavar="N", type=int, default=40, help="inputs drawn for each promise (default: 40)")
 
 
@@ -106,7 +123,11 @@ def settings(config: pytest.Config) -> Settings:
         if given(name) is not None:
             numbers = [_whole(f"--kvgpt-{name}", part) for part in given(name).split(",")]
             asked[name.replace("-", "_")] = tuple(numbers)
-    for name, least in (("warmup", 0), ("rounds", 1), ("max-tokens", 2)):
+    for name in ("resume", "peers", "lock-clocks"):
+        if given(name):
+            asked[name.replace("-", "_")] = True
+    whole = (("warmup", 0), ("rounds", 1), ("max-tokens", 2), ("repeats", 1), ("memory-budget", 1))
+    for name, least in whole:
         if given(name) is not None:
             asked[name.replace("-", "_")] = _whole(f"--kvgpt-{name}", given(name), least)
     if given("variants") is not None:
@@ -132,13 +153,11 @@ def read_grid(name: str) -> Settings:
         table = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"grid {name}: not TOML: {error}") from error
-    known = {
-        field.name: type(field.default) for field in fields(Settings) if field.name not in ("caches", "max_tokens")
-    }
+    known = {field.name: type(field.default) for field in fields(Settings) if field.name not in NOT_IN_A_GRID}
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"grid {name}: unknown key {key!r}: known: {', '.join(known)}")
-        if type(value) is not (list if known[key] is tuple else known[key]):
+        if type(value) not in ({tuple: (list,), float: (int, float)}.get(known[key], (known[key],))):
             raise ValueError(f"grid {name}: {key}={value!r}: expected {known[key].__name__}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
@@ -162,9 +181,9 @@ def _checked(chosen: Settings) -> Settings:
         if not numbers or any(type(number) is not int or number < 1 for number in numbers):
             raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")
     for what, least in LEAST.items():
-        if getattr(chosen, what) < least:
+        if not getattr(chosen, what) >= least or getattr(chosen, what) == float("inf"):
             raise ValueError(f"{what}={getattr(chosen, what)}: must be at least {least}")
-    if not chosen.contexts or any(type(one) not in (int, float) or not 0 < one <= 1024 for one in chosen.contexts):
+    if any(type(one) not in (int, float) or not 0 < one <= 1024 for one in chosen.contexts):
         raise ValueError(f"contexts {chosen.contexts!r}: expected numbers of contexts above 0, up to 1024")
     if chosen.corpus not in ("", "embedded", "wikitext-2") and not _there(chosen.corpus, Path.is_file):
         raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")

@@ -24,7 +24,7 @@ FAMILIES = (
 )
 KINDS = ("measured", "modelled")
 DIRECTIONS = ("lower", "higher")
-UNITS = ("s", "B", "token/s", "FLOP/s", "FLOP/B", "1")
+UNITS = ("s", "B", "B/s", "token/s", "FLOP/s", "FLOP/B", "1")
 WHOLE = ("batch_size", "new_tokens", "scored_tokens")  # of a workload: what cases are sorted by and counted in
 FIELDS = {
     "schema": int,
@@ -39,12 +39,45 @@ FIELDS = {
 METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "total_latency": ("s", "lower"),
     "per_token_latency": ("s", "lower"),
+    "time_to_first_token": ("s", "lower"),
+    "host_latency": ("s", "lower"),  # of the same rounds as total_latency, by the host's clock, all work done
     "throughput": ("token/s", "higher"),
+    "flops": ("1", "lower"),
+    "dram_bytes": ("B", "lower"),
+    "arithmetic_intensity": ("FLOP/B", "higher"),
+    "achieved_flops": ("FLOP/s", "higher"),
+    "achieved_bandwidth": ("B/s", "higher"),
+    "fraction_of_bandwidth": ("1", "higher"),  # of what the probes of the same run read in a second
+    "floor": ("s", "lower"),  # the least that per_token_latency can be
+    "fraction_of_floor": ("1", "higher"),
+    "time_to_first_token_floor": ("s", "lower"),
+    "read_bandwidth": ("B/s", "higher"),
+    "copy_bandwidth": ("B/s", "higher"),
+    "matmul_rate": ("FLOP/s", "higher"),
     "weights_bytes": ("B", "lower"),
     "cache_bytes": ("B", "lower"),
     "cache_bytes_formula": ("B", "lower"),
     "transient_bytes": ("B", "lower"),
+    "prefill_peak": ("B", "lower"),  # weights, cache and the most that feeding the prompt allocates on top
+    "steady_memory": ("B", "lower"),  # weights and cache between two steps
     "peak_memory": ("B", "lower"),
+    "resident_memory": ("B", "lower"),  # that a fresh process grew by, from before the weights to the last token
+    "resident_peak": ("B", "lower"),
+    "device_memory": ("B", "lower"),  # that the driver says is in use, the allocator's reserve and the context included
+    "max_batch": ("1", "higher"),
+    "max_batch_predicted": ("1", "higher"),
+    "bytes_per_sequence": ("B", "lower"),
+    "phase_embedding": ("s", "lower"),
+    "phase_attention": ("s", "lower"),
+    "phase_mlp": ("s", "lower"),
+    "phase_head": ("s", "lower"),
+    "phase_other": ("s", "lower"),
+    "phase_sum": ("s", "lower"),
+    "hook_cost": ("s", "lower"),  # of one mark, taken off the phase that it was measured in
+    "kl_divergence": ("1", "lower"),  # of the reference's next-token distribution from this one's, nats a token
+    "top1_agreement": ("1", "higher"),
+    "kv_error": ("1", "lower"),  # of stored vectors as read back, RMS, relative to theirs
+    "kv_error_drift": ("1", "lower"),  # kv_error of the oldest tenth less that of the newest
     "perplexity": ("1", "lower"),
     "nll": ("1", "lower"),
     "nll_change": ("1", "lower"),  # less the reference's, paired token by token
@@ -84,8 +117,9 @@ def record(
     workload: Mapping[str, Any],
     metrics: Mapping[str, Mapping[str, Any]],
     notes: Iterable[str] = (),
+    details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A record of this schema; ``notes`` say why it is not valid."""
+    """A record of this schema; ``notes`` say why it is not valid, ``details`` how its figures came about."""
     reasons = list(notes)
     made = {
         "schema": SCHEMA,
@@ -95,6 +129,7 @@ def record(
         "workload": dict(workload),
         "metrics": {name: dict(figure) for name, figure in metrics.items()},
         "validity": {"ok": not reasons, "notes": reasons},
+        **({"details": dict(details)} if details else {}),
     }
     check(made)
     return made
@@ -118,6 +153,9 @@ def check(made: Mapping[str, Any]) -> None:
         _check_figure(name, figure)
     if not isinstance(made["validity"].get("ok"), bool) or not isinstance(made["validity"].get("notes"), list):
         raise ValueError(f"record: validity {made['validity']!r}: expected ok and notes")
+    details = made.get("details", {})
+    if not isinstance(details, dict) or not all(map(_finite, _numbers(details))):
+        raise ValueError(f"record: details {details!r}: expected an object of finite numbers and names")
 
 
 def _check_figure(name: str, figure: Any) -> None:
