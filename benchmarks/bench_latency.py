@@ -1,32 +1,59 @@
-"""Latency: the time of T new tokens after a prompt of one, in total and per token, against T."""
+"""Latency: T new tokens after a prompt of one, in total, per token and to the first; and a prompt of T to its first."""
 
-from statistics import median
+import torch
 
-from kvgpt.record import metric
-from kvgpt.statistics import median_interval
+from kvgpt.measure.clocks import device_clock
+from kvgpt.measure.floors import Claim, work
+from kvgpt.measure.rounds import time_metric
+
+ALSO = ("dense-cat", "dense+matmul")  # what preallocation and fused attention buy: each differs from v1 in one thing
 
 
-def bench_latency(benchmark, engine_of, prompt, workload, write_record, settings, variant, batch_size, new_tokens):
-    engine = engine_of(variant, batch_size, new_tokens)
+def bench_latency(benchmark, case, time_of, engine_of, bill_of, prompt, settings, variant, batch_size, new_tokens):
+    case.begin("latency", batch_size=batch_size, prompt=1, new_tokens=new_tokens, max_length=new_tokens)
     benchmark.group = f"latency B={batch_size} T={new_tokens}"
-    out = benchmark.pedantic(
-        engine.generate, args=(prompt, new_tokens), rounds=settings.rounds, warmup_rounds=settings.warmup
-    )
-    assert out.shape == (batch_size, 1 + new_tokens), "the timed run produced another number of tokens than asked for"
-    metrics = {}
-    if benchmark.stats:
-        samples = benchmark.stats.stats.data
-        middle, interval = median(samples), median_interval(samples)
-        tokens = batch_size * new_tokens
+    engine, clock, marks = engine_of(variant, batch_size, new_tokens), device_clock(settings.device), []
 
-        def scaled(factor):
-            bounds = None if interval is None else (interval[0] * factor, interval[1] * factor)
-            return middle * factor, "measured", bounds, None, [sample * factor for sample in samples]
+    def generate():
+        begun, tokens = clock(), []
+        for token in engine.stream(prompt, new_tokens):
+            tokens.append(token)
+            if len(tokens) == 1:
+                marks.append((begun, clock()))
+        return torch.cat(tokens, dim=1)
 
-        metrics["total_latency"] = metric("total_latency", *scaled(1.0))
-        metrics["per_token_latency"] = metric("per_token_latency", *scaled(1.0 / new_tokens))
-        bounds = None if interval is None else (tokens / interval[1], tokens / interval[0])
-        metrics["throughput"] = metric("throughput", tokens / middle, interval=bounds)
-    workload |= {"batch_size": batch_size, "prompt": 1, "new_tokens": new_tokens, "max_length": new_tokens}
-    workload |= {"warmup": settings.warmup, "rounds": settings.rounds}
-    write_record("latency", workload, metrics, [])
+    timed = time_of(generate)
+    assert timed.result.shape == (batch_size, new_tokens), "the timed run made another number of tokens"
+    metrics, claims = {}, []
+    if timed:
+        bill = bill_of(batch_size)
+        steps, working_set = bill.generation(new_tokens), bill.working_set(new_tokens)
+        first = [end - start for start, end in marks[-len(timed.seconds) :]]
+        metrics = {
+            "total_latency": timed.time("total_latency"),
+            "per_token_latency": timed.time("per_token_latency", 1 / new_tokens),
+            "time_to_first_token": time_metric("time_to_first_token", first),
+            "throughput": timed.rate("throughput", batch_size * new_tokens),
+            **work(steps, timed.median),
+        }
+        if settings.device == "cuda":
+            metrics["host_latency"] = time_metric("host_latency", timed.host)
+        claims = [
+            Claim("per_token_latency", steps, working_set, 1 / new_tokens),
+            Claim("time_to_first_token", steps[:1], working_set),
+        ]
+    case.end(metrics, claims=claims)
+
+
+def bench_prefill(benchmark, case, time_of, engine_of, bill_of, prompt, settings, variant, batch_size, new_tokens):
+    case.begin("latency", batch_size=batch_size, prompt=new_tokens, new_tokens=1, max_length=new_tokens)
+    benchmark.group = f"prefill B={batch_size} T={new_tokens}"
+    engine, ids = engine_of(variant, batch_size, new_tokens), prompt.expand(-1, new_tokens)
+    timed = time_of(lambda: engine.prefill(ids), setup=engine.reset)
+    metrics, claims = {}, []
+    if timed:
+        bill = bill_of(batch_size)
+        step = bill.step(held=0, fed=new_tokens)
+        metrics = {"time_to_first_token": timed.time("time_to_first_token"), **work([step], timed.median)}
+        claims = [Claim("time_to_first_token", [step], bill.working_set(new_tokens))]
+    case.end(metrics, claims=claims)

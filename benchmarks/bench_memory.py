@@ -13,7 +13,8 @@ from kvgpt.storages import distinct_bytes, tensors_of
 BLOCK = {"cpu": 0, "cuda": 512}  # bytes by which an allocator may round each tensor up
 
 
-def bench_memory(benchmark, engine_of, prompt, workload, write_record, settings, variant, batch_size, new_tokens):
+def bench_memory(benchmark, case, engine_of, prompt, settings, variant, batch_size, new_tokens):
+    case.begin("memory", batch_size=batch_size, prompt=1, new_tokens=new_tokens, max_length=new_tokens)
     engine = engine_of(variant, batch_size, new_tokens)
     benchmark.group = f"memory B={batch_size} T={new_tokens}"
     built = allocation(lambda: engine.recipe.cache(engine.cache.shape), settings.device)
@@ -43,6 +44,5 @@ def bench_memory(benchmark, engine_of, prompt, workload, write_record, settings,
         metrics["cache_bytes_formula"] = metric("cache_bytes_formula", formula, kind="modelled")
         if formula != held:
             notes.append(f"the cache holds {held} bytes, the closed form says {formula}")
-    workload |= {"batch_size": batch_size, "prompt": 1, "new_tokens": new_tokens, "max_length": new_tokens}
-    write_record("memory", workload, metrics, notes)
+    case.end(metrics, notes)
     assert not notes, notes[0]

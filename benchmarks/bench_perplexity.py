@@ -14,14 +14,13 @@ ROWS = {"teacher_forced": 16, "autoregressive": 64}  # windows scored side by si
 LOGITS_BYTES = 2**30  # of one batch: large vocabularies are scored with fewer rows
 
 
-def bench_perplexity(
-    benchmark, engine_of, model, corpus, held_out, workload, write_record, settings, scores, mode, variant
-):
+def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, settings, scores, mode, variant):
     window, vocab_size = model.config.block_size, model.config.vocab_size
     limit = settings.max_tokens or (settings.autoregressive_tokens if mode == "autoregressive" else None)
     windows = perplexity.Windows.cut(held_out, window, window, limit)
     positions = window if mode == "teacher_forced" else 1
     rows = max(1, min(ROWS[mode], len(windows.ids), LOGITS_BYTES // (4 * positions * vocab_size)))
+    case.begin("perplexity", batch_size=rows, max_length=window, mode=mode, window=window, stride=window, **scored_text)
     benchmark.group = f"perplexity {mode}"
 
     def score(name):
@@ -51,15 +50,4 @@ def bench_perplexity(
     }
     if mode == "autoregressive":
         metrics["served_tokens"] = metric("served_tokens", measured.served)
-    workload |= {
-        "batch_size": rows,
-        "max_length": window,
-        "mode": mode,
-        "window": window,
-        "stride": window,
-        "scored_tokens": windows.scored_tokens,
-        "corpus": corpus.name if corpus else "random",
-    }
-    if corpus:
-        workload["corpus_sha256"] = corpus.sha256
-    write_record("perplexity", workload, metrics, [])
+    case.end(metrics, scored_tokens=windows.scored_tokens)

@@ -12,7 +12,7 @@ from statistics import mean, median
 import torch
 import torch.nn.functional as F
 
-from kvgpt.measure.device import clock
+from kvgpt.measure.clocks import host_clock
 from kvgpt.measure.memory import resident
 from kvgpt.record import metric
 from kvgpt.statistics import normal_interval
@@ -20,17 +20,17 @@ from kvgpt.statistics import normal_interval
 STREAMS = 4  # at most, side by side, each another stretch of the text
 
 
-def bench_positions(
-    benchmark, engine_of, model, corpus, held_out, workload, write_record, settings, variant, positions, contexts
-):
+def bench_positions(benchmark, case, engine_of, model, held_out, scored_text, settings, variant, positions, contexts):
     context = model.config.block_size
     length = round(contexts * context)
     rows = max(1, min(STREAMS, len(held_out) // (length + 1)))
     text = held_out[: rows * (length + 1)].view(rows, length + 1).to(model.wte.weight.device)
     named, room = _sized(variant, positions, length, context)
+    size = {"batch_size": rows, "prompt": 1, "new_tokens": length, "max_length": room}
+    case.begin("positions", **size, mode="autoregressive", **scored_text)
     engine = engine_of(variant, rows, room, named)
     benchmark.group = f"positions T={length}"
-    nll, times, held = benchmark.pedantic(_stream, args=(engine, text, clock(settings.device)), rounds=1)
+    nll, times, held = benchmark.pedantic(_stream, args=(engine, text, host_clock(settings.device)), rounds=1)
 
     tenth, quarter = max(1, length // 10), max(1, context // 4)
     grown = held[-1][0] - held[0][0]
@@ -45,12 +45,7 @@ def bench_positions(
     }
     if held[0][1] is not None:
         metrics["resident_growth"] = metric("resident_growth", held[-1][1] - held[0][1])
-    workload |= {"batch_size": rows, "prompt": 1, "new_tokens": length, "max_length": room, "mode": "autoregressive"}
-    workload |= {"positions": engine.positions, "approximate": engine.policy.approximate}
-    workload |= {"scored_tokens": nll.numel(), "corpus": corpus.name if corpus else "random"}
-    if corpus:
-        workload["corpus_sha256"] = corpus.sha256
-    write_record("positions", workload, metrics, [])
+    case.end(metrics, positions=engine.positions, approximate=engine.policy.approximate, scored_tokens=nll.numel())
 
 
 def _stream(engine, text, now):

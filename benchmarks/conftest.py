@@ -1,6 +1,6 @@
 """What every benchmark case is given: its place in the grid, an engine, a workload, and where its record goes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from kvgpt import record as records
 from kvgpt import registry, text
+from kvgpt.costs import Bill, bill
 from kvgpt.engine import Engine
-from kvgpt.measure import device
+from kvgpt.measure import clocks, device
+from kvgpt.measure.case import Case, Unwatched
+from kvgpt.measure.floors import Floors
+from kvgpt.measure.roof import SIZES, Roof, probe
+from kvgpt.measure.rounds import Timed, timed
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
 from kvgpt.perplexity import Score, Windows
-from kvgpt.recipes import Variant
+from kvgpt.recipes import STORAGES, Variant
 
 HERE = Path(__file__).parent
-AXES = {"batch_size": "batch_sizes", "new_tokens": "lengths"}  # argument of a case -> settings; the variant comes last
+AXES = {
+    "batch_size": "batch_sizes",
+    "new_tokens": "lengths",
+    "context": "lengths",
+}  # argument of a case -> settings; the variant comes last
 MODES = ("teacher_forced", "autoregressive")
+READS = ("cold", "warm")
 BEYOND = {  # ways past the learned positions -> (variant, policy)
     "learned": [
         ("v1", "recompute"),
@@ -33,6 +42,7 @@ BEYOND = {  # ways past the learned positions -> (variant, policy)
 RANDOM_TOKENS = 16_384  # scored where weights are random and no corpus was asked for
 REASONS = pytest.StashKey[dict[str, list[str]]]()
 MODEL = pytest.StashKey[GPT]()
+FLOORS = pytest.StashKey[Floors]()
 TEXT = pytest.StashKey[tuple[text.Corpus | None, Tensor]]()
 
 
@@ -45,12 +55,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(argument, values, ids=[f"{argument}={value}" for value in values])
     if "mode" in metafunc.fixturenames:
         metafunc.parametrize("mode", MODES)
+    if "reads" in metafunc.fixturenames:
+        metafunc.parametrize("reads", READS)
     if "positions" in metafunc.fixturenames:
         embedding = _open(metafunc.config).config.position_embedding
-        metafunc.parametrize("contexts", chosen.contexts, ids=[f"contexts={value:g}" for value in chosen.contexts])
+        contexts = chosen.contexts or (0,)
+        metafunc.parametrize("contexts", contexts, ids=[f"contexts={value:g}" for value in contexts])
         metafunc.parametrize(("variant", "positions"), BEYOND[embedding])
     elif "variant" in metafunc.fixturenames:
-        metafunc.parametrize("variant", [*chosen.variants, *chosen.caches])
+        asked = metafunc.config.getoption("--kvgpt-variants") or chosen.caches
+        also = [] if asked else getattr(metafunc.module, "ALSO", ())
+        metafunc.parametrize("variant", list(dict.fromkeys([*chosen.variants, *also, *chosen.caches])))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -59,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     cases = [item for item in items if item.path.is_relative_to(HERE)]
     kept, dropped = [item for item in items if item not in cases], list[pytest.Item]()
     for item in cases:
-        item.add_marker(pytest.mark.benchmark(timer=device.clock(chosen.device)))
+        item.add_marker(pytest.mark.benchmark(timer=clocks.device_clock(chosen.device)))
         reason = _impossible(item, chosen, _open(config))
         (dropped if reason else kept).append(item)
         if reason:
@@ -85,6 +100,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REASONS] = {}
+    config.addinivalue_line("markers", "kvgpt_storage: measures what a cache holds, and so none that holds nothing")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -129,13 +145,18 @@ def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
     parameters = getattr(item, "callspec", None)
     values: dict[str, Any] = parameters.params if parameters else {}
     block_size = model.config.block_size
-    if values.get("new_tokens", 0) > (model.config.n_position or values.get("new_tokens", 0)):
-        return f"{chosen.model} has a context of {block_size} tokens, {values['new_tokens']} were asked for"
+    tokens = max(values.get("new_tokens", 0), values.get("context", 0))
+    if tokens > (model.config.n_position or tokens):
+        return f"{chosen.model} has a context of {block_size} tokens, {tokens} were asked for"
+    if values.get("contexts") == 0:
+        return "this grid streams no text past the context"
     if values.get("contexts", 0) * block_size > (chosen.max_tokens or float("inf")):
         return f"only {chosen.max_tokens} tokens of text were asked for"
     variant = values.get("variant")
     if variant is not None and variant not in chosen.caches:
         recipe = registry.resolve(variant).variant
+        if recipe is not None and STORAGES[recipe.storage].bits == 0 and item.get_closest_marker("kvgpt_storage"):
+            return f"{variant} keeps nothing that could be attended over"
         has = (model.config.sharing, model.config.align)
         if recipe is not None and has not in ((None, None), (recipe.sharing, recipe.align)):
             return f"{chosen.model} was trained with sharing {has[0]}, which {variant} does not have"
@@ -156,6 +177,12 @@ def model(pytestconfig: pytest.Config) -> GPT:
 def corpus(pytestconfig: pytest.Config) -> text.Corpus | None:
     """The text to score and to calibrate on; None with random weights and no corpus asked for: then ids are random."""
     return _read(pytestconfig)[0]
+
+
+@pytest.fixture(scope="session")
+def scored_text(corpus: text.Corpus | None) -> dict[str, str]:
+    """The fields of a workload that tell the text of one corpus from others."""
+    return {"corpus": corpus.name, "corpus_sha256": corpus.sha256} if corpus else {"corpus": "random"}
 
 
 @pytest.fixture(scope="session")
@@ -183,30 +210,49 @@ def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Cal
     return make
 
 
+@pytest.fixture(scope="session")
+def floors(pytestconfig: pytest.Config, settings: Settings) -> Floors:
+    """What this device does at best, probed before the first case and after the last."""
+    clock = clocks.host_clock(settings.device)
+
+    def probed() -> Roof:
+        return probe(settings.device, settings.dtype, clock)
+
+    return pytestconfig.stash.setdefault(FLOORS, Floors(probed))
+
+
+@pytest.fixture(scope="session")
+def sweep(settings: Settings) -> Callable[[], object]:
+    """Reads more than any cache near the cores holds, so that what is read next comes from memory."""
+    block = torch.ones(SIZES[settings.device][-1] // 4, device=settings.device)  # float32
+    return block.amax
+
+
 @pytest.fixture
-def workload(settings: Settings, model: GPT) -> dict[str, Any]:
-    """The fields of a workload that every family has."""
+def case(benchmark: Any, settings: Settings, model: GPT, floors: Floors, variant: str) -> Case:
+    """``case.begin(family, **fields)`` before a case runs, ``case.end(metrics, ...)`` after it."""
     shape = {name: getattr(model.config, name) for name in ("n_layer", "n_head", "n_embd", "block_size")}
-    return {
-        "model": settings.model,
-        "weights": settings.weights,
-        "device": settings.device,
-        "dtype": settings.dtype,
-        **shape,
-    }
+    subject = {name: getattr(settings, name) for name in ("model", "weights", "device", "dtype")}
+    canonical = variant if variant in settings.caches else registry.canonical(variant)
+    return Case(benchmark.extra_info, variant, canonical, {**subject, **shape}, Unwatched(), floors)
 
 
 @pytest.fixture
-def write_record(
-    benchmark: Any, settings: Settings, variant: str
-) -> Callable[[str, dict[str, Any], dict[str, dict[str, Any]], list[str]], None]:
-    """``write_record(family, workload, metrics, notes)`` puts this case's record beside its times."""
+def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bill]:
+    """``bill_of(batch_size)``: what this variant's steps ask of the device, from closed forms."""
+    recipe = None if variant in settings.caches else Variant.parse(variant)
+    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size)
 
-    def write(family: str, workload: dict[str, Any], metrics: dict[str, dict[str, Any]], notes: list[str]) -> None:
-        canonical = variant if variant in settings.caches else registry.canonical(variant)
-        benchmark.extra_info["kvgpt"] = records.record(family, variant, canonical, workload, metrics, notes)
 
-    return write
+@pytest.fixture
+def time_of(benchmark: Any, settings: Settings) -> Callable[..., Timed]:
+    """``time_of(body, setup)``: the seconds of ``body``, by the run's clocks and with the run's effort."""
+    clock, host = clocks.device_clock(settings.device), clocks.host_clock(settings.device)
+
+    def measure(body: Callable[[], Any], setup: Callable[[], object] = lambda: None) -> Timed:
+        return timed(benchmark, body, settings, clock, host, setup)
+
+    return measure
 
 
 @pytest.fixture(scope="session")
@@ -223,3 +269,11 @@ def prompt(model: GPT, batch_size: int) -> Tensor:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     machine_info["kvgpt"] = {"device": device.describe(config.stash[SETTINGS].device)}
+
+
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Before the results are written: the times of the run held to the best that the device did in it."""
+    if FLOORS in session.config.stash:
+        session.config.stash[FLOORS].finish()
+    return (yield)

@@ -1,5 +1,9 @@
 """Closed forms: what a model and a cache cost, from their shapes alone. Measured figures are held to these."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
 from kvgpt.config import GPTConfig
 from kvgpt.recipes import STORAGES, Variant
 
@@ -27,10 +31,88 @@ def cache_bytes(config: GPTConfig, variant: Variant, batch_size: int, length: in
 
     ``config`` is the model's own; the variant's sharing comes on top of it.
     """
-    storage = STORAGES[variant.storage]
-    if storage.bits == 0:
+    return batch_size * length * token_bytes(shared(config, variant), variant.storage, dtype)
+
+
+def shared(config: GPTConfig, variant: Variant) -> GPTConfig:
+    """The config of the model that computes this variant's function."""
+    return GPTConfig(**{**vars(config), "sharing": variant.sharing or config.sharing, "align": None})
+
+
+def token_bytes(config: GPTConfig, storage: str, dtype: str) -> int:
+    """Bytes that a storage holds of one token of a sequence: codes and scales, K and V, of all owning layers."""
+    kept = STORAGES[storage]
+    if kept.bits == 0:
         return 0
-    shared = GPTConfig(**{**vars(config), "sharing": variant.sharing or config.sharing, "align": None})
-    bits = 8 * ITEM_BYTES[dtype] if storage.bits is None else storage.bits
-    vector = (config.head_dim * bits + storage.scale_bits + 7) // 8  # bytes of one (token, head) of K or of V
-    return 2 * shared.n_slot * batch_size * config.kv_heads * length * vector
+    bits = 8 * ITEM_BYTES[dtype] if kept.bits is None else kept.bits
+    vector = (config.head_dim * bits + kept.scale_bits + 7) // 8  # bytes of one (token, head) of K or of V
+    return 2 * config.n_slot * config.kv_heads * vector
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The least that a step must do: floating-point operations, and bytes that pass through the memory."""
+
+    flops: float
+    bytes: float
+
+    def __add__(self, other: Self) -> "Demand":
+        return Demand(self.flops + other.flops, self.bytes + other.bytes)
+
+    def seconds(self, flops_a_second: float, bytes_a_second: float) -> float:
+        """The least time in which a device of these rates can do it; operations and traffic overlap at best."""
+        return max(self.flops / flops_a_second, self.bytes / bytes_a_second)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What steps ask for, of a model whose config has its sharing, in ``dtype`` and for a batch.
+
+    ``token_bytes`` are held of each token of a sequence; where a cache ``recomputes``, every step starts from nothing.
+    """
+
+    config: GPTConfig
+    dtype: str
+    batch_size: int
+    token_bytes: int
+    recomputes: bool = False
+
+    def step(self, held: int, fed: int = 1) -> Demand:
+        """Feed ``fed`` tokens a row when ``held`` have been seen; the logits of the last position come out.
+
+        Every weight is read once, every stored vector once even where layers share it, new ones are written once, and
+        activations never leave the caches near the cores: so no kernel can do with less.
+        """
+        config, item = self.config, ITEM_BYTES[self.dtype]
+        if self.recomputes:
+            held, fed = 0, held + fed
+        head = config.vocab_size * config.n_embd
+        places = (config.n_position or 0) * config.n_embd
+        matrices = parameters(config) - places - head  # biases and norms among them: an addition is less than a product
+        pairs = fed * held + fed * (fed + 1) / 2  # of a query and a key that it may see
+        flops = 2 * matrices * fed + 2 * head + 4 * config.n_embd * config.n_layer * pairs
+        read = (matrices + head) * item + self.batch_size * held * self.token_bytes
+        written = self.batch_size * (fed * self.token_bytes + config.vocab_size * item)
+        return Demand(self.batch_size * flops, read + written)
+
+    def generation(self, new_tokens: int) -> list[Demand]:
+        """The steps that generate ``new_tokens`` after a prompt of one."""
+        return [self.step(held) for held in range(new_tokens)]
+
+    def working_set(self, length: int) -> int:
+        """Bytes that a step reads when ``length`` tokens are held."""
+        return weights_bytes(self.config, self.dtype) + self.batch_size * length * self.token_bytes
+
+
+def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int) -> Bill:
+    """The bill of a variant on a model; of None, a cache whose bytes nobody knows, as if it held nothing."""
+    if variant is None:
+        return Bill(config, dtype, batch_size, token_bytes=0)
+    computed = shared(config, variant)
+    kept = token_bytes(computed, variant.storage, dtype)
+    return Bill(computed, dtype, batch_size, kept, recomputes=kept == 0)
+
+
+def total(demands: Iterable[Demand]) -> Demand:
+    """The sum of many steps."""
+    return sum(demands, Demand(0, 0))

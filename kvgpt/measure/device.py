@@ -1,9 +1,7 @@
-"""The device that a run is on: stable facts for ``machine_info``, and the clock that is right for it."""
+"""The device that a run is on: stable facts for ``machine_info``."""
 
 import os
 import platform
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,18 +23,6 @@ def describe(device: str) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count() or 1,
     }
-
-
-def clock(device: str) -> Callable[[], float]:
-    """Seconds on the host; on a GPU, after all that was asked of it is done."""
-    if device != "cuda":
-        return time.perf_counter
-
-    def synchronised() -> float:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    return synchronised
 
 
 def unusable(device: str) -> str | None:

@@ -1,0 +1,42 @@
+"""The attention of a decode step alone, as a fraction of the bandwidth at which the device reads the same bytes.
+
+A round attends once in every layer. *Cold*, a block larger than the last-level cache is read before each round; *warm*,
+the round before has read the same vectors.
+"""
+
+import pytest
+import torch
+
+from kvgpt.measure.fill import stand_at
+from kvgpt.record import metric
+
+pytestmark = pytest.mark.kvgpt_storage
+
+
+def bench_attention(
+    benchmark, case, time_of, engine_of, bill_of, floors, model, sweep, variant, reads, batch_size, context
+):
+    case.begin("attention", batch_size=batch_size, context=context, max_length=context, reads=reads)
+    benchmark.group = f"attention {reads} B={batch_size} S={context}"
+    engine = engine_of(variant, batch_size, context)
+    stand_at(engine, context)
+    cache, config = engine.cache, model.config
+    q = torch.ones(batch_size, config.n_head, 1, config.head_dim, dtype=cache.shape.dtype, device=cache.position.device)
+
+    @torch.inference_mode()
+    def attend():
+        for layer in range(cache.shape.n_layer):
+            cache.attend_held(layer, q)
+
+    timed = time_of(attend, setup=sweep if reads == "cold" else lambda: None)
+    metrics = {}
+    if timed:
+        held = batch_size * context * bill_of(batch_size).token_bytes
+        rate = held / timed.median
+        working_set = held if reads == "warm" else float("inf")
+        metrics = {
+            "total_latency": timed.time("total_latency"),
+            "achieved_bandwidth": timed.rate("achieved_bandwidth", held),
+            "fraction_of_bandwidth": metric("fraction_of_bandwidth", rate / floors.roof.bandwidth(working_set)),
+        }
+    case.end(metrics)

@@ -1,0 +1,62 @@
+"""Floors: each time beside the least that its bytes and operations allow on this device."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kvgpt.costs import Demand, total
+from kvgpt.measure.roof import Roof
+from kvgpt.record import metric
+
+NAMES = {  # a time -> its floor, and the fraction of it that was reached
+    "per_token_latency": ("floor", "fraction_of_floor"),
+    "time_to_first_token": ("time_to_first_token_floor", None),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A time of a record, and what it was spent on: ``steps`` one after the other, of whose time it is a ``share``."""
+
+    time: str
+    steps: Sequence[Demand]
+    working_set: float
+    share: float = 1.0
+
+
+class Floors:
+    """The floors of a run, worked out as each case ends, and again at the end: the best probe may be the last."""
+
+    def __init__(self, probe: Callable[[], Roof]) -> None:
+        self.roof = probe()
+        self._probe = probe
+        self._judged: list[tuple[dict[str, Any], Claim]] = []
+
+    def judge(self, metrics: dict[str, Any], claim: Claim) -> None:
+        """Put the claim's floor beside its time."""
+        self._judged.append((metrics, claim))
+        self._set(metrics, claim)
+
+    def finish(self) -> None:
+        """Probe once more, and hold every time to the best of all probes."""
+        self.roof.raise_to(self._probe())
+        for metrics, claim in self._judged:
+            self._set(metrics, claim)
+
+    def _set(self, metrics: dict[str, Any], claim: Claim) -> None:
+        floor, fraction = NAMES[claim.time]
+        least = claim.share * self.roof.seconds(claim.steps, claim.working_set)
+        metrics[floor] = metric(floor, least, kind="modelled")
+        if fraction:
+            metrics[fraction] = metric(fraction, least / metrics[claim.time]["value"])
+
+
+def work(steps: Sequence[Demand], seconds: float) -> dict[str, dict[str, Any]]:
+    """Operations and traffic of these steps from their closed forms, and the rate that their measured time comes to."""
+    done = total(steps)
+    return {
+        "flops": metric("flops", done.flops, kind="modelled"),
+        "dram_bytes": metric("dram_bytes", done.bytes, kind="modelled"),
+        "arithmetic_intensity": metric("arithmetic_intensity", done.flops / done.bytes, kind="modelled"),
+        "achieved_flops": metric("achieved_flops", done.flops / seconds),
+    }
