@@ -1,5 +1,6 @@
 """What every benchmark case is given: its place in the grid, an engine, a workload, and where its record goes."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from kvgpt import registry, text
 from kvgpt.costs import Bill, bill
 from kvgpt.engine import Engine
 from kvgpt.measure import clocks, device
+from kvgpt.measure.calibration import Answer, calibrate
 from kvgpt.measure.case import Case, Unwatched
 from kvgpt.measure.floors import Floors
 from kvgpt.measure.roof import SIZES, Roof, probe
@@ -39,6 +41,7 @@ BEYOND = {  # ways past the learned positions -> (variant, policy)
     ],
     "rotary": [("v1", "error"), ("dense+window", "error"), ("int8+window", "error"), ("v1", "recompute")],
 }
+DEVICE = "device"  # in place of a variant, of what is measured without one
 RANDOM_TOKENS = 16_384  # scored where weights are random and no corpus was asked for
 REASONS = pytest.StashKey[dict[str, list[str]]]()
 MODEL = pytest.StashKey[GPT]()
@@ -222,6 +225,13 @@ def floors(pytestconfig: pytest.Config, settings: Settings) -> Floors:
 
 
 @pytest.fixture(scope="session")
+def calibration(settings: Settings, floors: Floors) -> list[Answer]:
+    """What the instruments made of known answers, before the first case."""
+    clock = clocks.device_clock(settings.device)
+    return calibrate(settings.device, clock, floors.roof.copy, time.sleep)
+
+
+@pytest.fixture(scope="session")
 def sweep(settings: Settings) -> Callable[[], object]:
     """Reads more than any cache near the cores holds, so that what is read next comes from memory."""
     block = torch.ones(SIZES[settings.device][-1] // 4, device=settings.device)  # float32
@@ -229,12 +239,22 @@ def sweep(settings: Settings) -> Callable[[], object]:
 
 
 @pytest.fixture
-def case(benchmark: Any, settings: Settings, model: GPT, floors: Floors, variant: str) -> Case:
+def case(
+    request: pytest.FixtureRequest,
+    benchmark: Any,
+    settings: Settings,
+    model: GPT,
+    floors: Floors,
+    calibration: list[Answer],
+) -> Case:
     """``case.begin(family, **fields)`` before a case runs, ``case.end(metrics, ...)`` after it."""
+    parameters = getattr(request.node, "callspec", None)
+    variant = parameters.params.get("variant", DEVICE) if parameters else DEVICE
     shape = {name: getattr(model.config, name) for name in ("n_layer", "n_head", "n_embd", "block_size")}
     subject = {name: getattr(settings, name) for name in ("model", "weights", "device", "dtype")}
-    canonical = variant if variant in settings.caches else registry.canonical(variant)
-    return Case(benchmark.extra_info, variant, canonical, {**subject, **shape}, Unwatched(), floors)
+    canonical = variant if variant in (DEVICE, *settings.caches) else registry.canonical(variant)
+    wrong = [f"calibration: {answer}" for answer in calibration if not answer.right]
+    return Case(benchmark.extra_info, variant, canonical, {**subject, **shape}, Unwatched(), floors, wrong)
 
 
 @pytest.fixture

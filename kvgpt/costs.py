@@ -21,6 +21,12 @@ def parameters(config: GPTConfig) -> int:
     return embeddings + norms + attention + mlp
 
 
+def matrices(config: GPTConfig) -> int:
+    """Numbers in the weight matrices of all layers: what a token is multiplied with before the head."""
+    C, L = config.n_embd, config.n_layer
+    return L * 10 * C * C + config.n_slot * 2 * C * config.kv_heads * config.head_dim
+
+
 def weights_bytes(config: GPTConfig, dtype: str) -> int:
     """Bytes of the parameters in ``dtype``."""
     return parameters(config) * ITEM_BYTES[dtype]
@@ -87,11 +93,10 @@ class Bill:
         if self.recomputes:
             held, fed = 0, held + fed
         head = config.vocab_size * config.n_embd
-        places = (config.n_position or 0) * config.n_embd
-        matrices = parameters(config) - places - head  # biases and norms among them: an addition is less than a product
         pairs = fed * held + fed * (fed + 1) / 2  # of a query and a key that it may see
-        flops = 2 * matrices * fed + 2 * head + 4 * config.n_embd * config.n_layer * pairs
-        read = (matrices + head) * item + self.batch_size * held * self.token_bytes
+        flops = 2 * matrices(config) * fed + 2 * head + 4 * config.n_embd * config.n_layer * pairs
+        weights = parameters(config) - (config.n_position or 0) * config.n_embd
+        read = weights * item + self.batch_size * held * self.token_bytes
         written = self.batch_size * (fed * self.token_bytes + config.vocab_size * item)
         return Demand(self.batch_size * flops, read + written)
 

@@ -6,8 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVCache, KVShape
-from kvgpt.config import GPTConfig, sharing_group
+from kvgpt import known_answers
+from kvgpt.config import sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances
 from kvgpt.conformance.promise import promise
 from kvgpt.conformance.scene import LONGEST, VOCABULARY
@@ -16,21 +16,6 @@ from kvgpt.engine import Engine
 from kvgpt.model import GPT
 
 WINDOW = 12
-
-
-class Table:
-    """A model that needs no cache: the logits of what follows each token are a row of a table (V, V)."""
-
-    def __init__(self, table: Tensor) -> None:
-        self.table, self.weights = table, "random:0"
-        self.config = GPTConfig(1, 1, 1, len(table), LONGEST)
-
-    def __call__(self, ids: Tensor, cache: KVCache, positions: Tensor, last_only: bool = False) -> Tensor:
-        out = self.table[ids]  # (B, T, V)
-        return out[:, -1:] if last_only else out
-
-    def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
-        return KVShape(1, batch_size, 1, 1, max_length, self.table.dtype, self.table.device)
 
 
 @promise("F1", "Teacher-forced or one token a step, in any batch: the same losses.", "answer", "float64")
@@ -92,19 +77,15 @@ def served(stage: Stage, length: int, stride: int) -> None:
 @promise(
     "F3", "Known answers: even logits give the vocabulary, a Markov chain the exponential of its entropy.", "reference"
 )
-def known_answers(subject: Subject, seed: int, batch: int) -> None:
+def answers_known_beforehand(subject: Subject, seed: int, batch: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     even = torch.zeros(VOCABULARY, VOCABULARY, dtype=torch.float64)
     text = torch.randint(VOCABULARY, (60,), generator=generator)
     score = subject.forced(_engine(subject, even, batch), subject.windows.cut(text, WINDOW, WINDOW))
     assert abs(score.perplexity - VOCABULARY) < 1e-9 * VOCABULARY, f"even logits: perplexity {score.perplexity}"
-    chain = torch.tensor([[0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
-    states = [0]
-    for u in torch.rand(3000, generator=generator).tolist():
-        states.append(int(u >= chain[states[-1], 0]))
-    text = torch.tensor(states)
-    score = subject.stepped(_engine(subject, chain.log(), 16 * batch), subject.windows.cut(text, WINDOW, WINDOW))
-    entropy = -float((torch.tensor([0.8, 0.2]).double() * (chain * chain.log()).sum(dim=1)).sum())
+    text, entropy = known_answers.chain_text(3000, generator), known_answers.chain_entropy()
+    chain = known_answers.chain_logits()
+    score = subject.stepped(_engine(subject, chain, 16 * batch), subject.windows.cut(text, WINDOW, WINDOW))
     assert abs(score.mean - entropy) < 0.05, f"a chain of entropy {entropy:.4f} has a mean loss of {score.mean:.4f}"
     assert math.isclose(score.perplexity, math.exp(score.mean)), "perplexity is the exponential of the mean loss"
 
@@ -147,7 +128,8 @@ def means(subject: Subject, seed: int, n: int) -> None:
 
 
 def _engine(subject: Subject, table: Tensor, batch: int) -> Engine:
-    return subject.engine(cast(GPT, Table(table)), "v1", batch)  # it has all of a GPT that an engine asks for
+    model = known_answers.Table(table, LONGEST)
+    return subject.engine(cast(GPT, model), "v1", batch)  # it has all of a GPT that an engine asks for
 
 
 def _places(length: int, stride: int) -> list[tuple[Tensor, Tensor]]:

@@ -28,12 +28,14 @@ class Case:
         workload: Mapping[str, Any],
         watch: Watch,
         floors: Floors,
+        doubts: Iterable[str] = (),
     ) -> None:
+        """``doubts`` hold for the whole run, and so for this case."""
         self.variant, self.canonical = variant, canonical
         self.workload = dict(workload)
         self.family = ""
         self._extra_info, self._watch, self._floors = extra_info, watch, floors
-        self._before = watch.read()
+        self._doubts, self._before = tuple(doubts), watch.read()
 
     def begin(self, family: str, **fields: Any) -> None:
         """Name the family and the fields of the workload, before anything can fail."""
@@ -55,9 +57,10 @@ class Case:
         after = self._watch.read()
         self.workload |= fields
         around = self._watch.details(self._before, after)
-        self._write(metrics, [*notes, *self._watch.notes(self._before, after)], {**(details or {}), **around})
+        doubts = [*self._doubts, *notes, *self._watch.notes(self._before, after)]
+        self._write(metrics, doubts, {**(details or {}), **around})
         for claim in claims:
-            self._floors.judge(self._extra_info["kvgpt"]["metrics"], claim)
+            self._floors.judge(self._extra_info["kvgpt"], claim)
 
     def failed(self, reason: str) -> None:
         """Write a record without figures: the case ran, and this is why it has none."""

@@ -12,6 +12,7 @@ NAMES = {  # a time -> its floor, and the fraction of it that was reached
     "per_token_latency": ("floor", "fraction_of_floor"),
     "time_to_first_token": ("time_to_first_token_floor", None),
 }
+TOLERANCE = 1.03  # a floor may be too high by as much: its bandwidth is measured too
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,27 @@ class Floors:
         self._probe = probe
         self._judged: list[tuple[dict[str, Any], Claim]] = []
 
-    def judge(self, metrics: dict[str, Any], claim: Claim) -> None:
+    def judge(self, record: dict[str, Any], claim: Claim) -> None:
         """Put the claim's floor beside its time."""
-        self._judged.append((metrics, claim))
-        self._set(metrics, claim)
+        self._judged.append((record, claim))
+        self._set(record["metrics"], claim)
 
     def finish(self) -> None:
-        """Probe once more, and hold every time to the best of all probes."""
+        """Probe once more, and hold every time to the best of all probes; what is under its floor is not valid."""
         self.roof.raise_to(self._probe())
-        for metrics, claim in self._judged:
-            self._set(metrics, claim)
+        for record, claim in self._judged:
+            least, time = self._set(record["metrics"], claim), record["metrics"][claim.time]["value"]
+            if time * TOLERANCE < least:
+                note = f"{claim.time} of {time:.4g} s is under its floor of {least:.4g} s"
+                record["validity"] = {"ok": False, "notes": [*record["validity"]["notes"], note]}
 
-    def _set(self, metrics: dict[str, Any], claim: Claim) -> None:
+    def _set(self, metrics: dict[str, Any], claim: Claim) -> float:
         floor, fraction = NAMES[claim.time]
         least = claim.share * self.roof.seconds(claim.steps, claim.working_set)
         metrics[floor] = metric(floor, least, kind="modelled")
         if fraction:
             metrics[fraction] = metric(fraction, least / metrics[claim.time]["value"])
+        return least
 
 
 def work(steps: Sequence[Demand], seconds: float) -> dict[str, dict[str, Any]]:

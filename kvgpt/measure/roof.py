@@ -7,21 +7,55 @@ memory allows: each time is held to the bandwidth of the largest probed block th
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from kvgpt.costs import Demand
 
 MIB = 2**20
-SIZES = {
+SIZES = {  # bytes of the blocks read; the last is larger than any cache near the cores
     "cpu": tuple(MIB * size for size in (1, 4, 12, 24, 64, 256)),
     "cuda": tuple(MIB * size for size in (8, 32, 128, 1024)),
 }
 MATMUL = {"cpu": 1024, "cuda": 8192}  # rows and columns of the matrices multiplied
 REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Work of a known amount: bytes read or copied, or operations. ``size`` is the working set, in bytes."""
+
+    run: Callable[[], object]
+    amount: int
+    size: int
+
+
+def reading(device: str, size: int) -> Probe:
+    """Read a block over and over, with the fewest operations that torch offers for it."""
+    block = torch.ones(size // 4, device=device)  # float32
+    times = max(1, SIZES[device][-1] // size // 4)
+
+    def run() -> None:
+        for _ in range(times):
+            block.amax()
+
+    return Probe(run, times * size, size)
+
+
+def copying(device: str) -> Probe:
+    """Copy the largest block: every byte is read and written."""
+    size = SIZES[device][-1]
+    block = torch.ones(size // 4, device=device)  # float32
+    target = torch.empty_like(block)
+    return Probe(lambda: target.copy_(block), 2 * size, size)
+
+
+def multiplying(device: str, dtype: str) -> Probe:
+    """Multiply square matrices."""
+    n = MATMUL[device]
+    a = torch.ones(n, n, device=device, dtype=getattr(torch, dtype))  # (N, N)
+    return Probe(lambda: a @ a, 2 * n**3, 2 * a.nbytes)
 
 
 @dataclass
@@ -34,8 +68,8 @@ class Roof:
 
     def bandwidth(self, working_set: float) -> float:
         """Bytes a second at which a working set of this many bytes can be read at best."""
-        fitting = [size for size in self.read if size <= working_set]
-        return max(rate for size, rate in self.read.items() if size >= max(fitting, default=0))
+        fitting = max((size for size in self.read if size <= working_set), default=0)
+        return max(rate for size, rate in self.read.items() if size >= fitting)
 
     def seconds(self, demands: Iterable[Demand], working_set: float) -> float:
         """The least time for these steps, one after the other."""
@@ -50,32 +84,15 @@ class Roof:
 
 
 def probe(device: str, dtype: str, clock: Callable[[], float]) -> Roof:
-    """One probe of everything, about a second on two cores. ``clock`` waits for the device."""
-    made = Roof()
-    largest = SIZES[device][-1]
-    block = torch.ones(largest // 4, device=device)  # float32
-    for size in SIZES[device]:
-        part, times = block[: size // 4], max(1, largest // size // 4)
-        made.read[size] = times * size / _best(partial(_read, part, times), clock)
-    target = torch.empty_like(block)
-    made.copy = 2 * largest / _best(lambda: target.copy_(block), clock)
-    made.read[largest] = max(made.read[largest], made.copy)
-    n = MATMUL[device]
-    a = torch.ones(n, n, device=device, dtype=getattr(torch, dtype))
-    made.flops = 2 * n**3 / _best(lambda: a @ a, clock)
-    return made
+    """Probe everything once, half a second on two cores. ``clock`` waits for the device."""
+    read = {size: _rate(reading(device, size), clock) for size in SIZES[device]}
+    return Roof(read, _rate(copying(device), clock), _rate(multiplying(device, dtype), clock))
 
 
-def _read(block: Tensor, times: int) -> None:
-    """Read a block several times over, with the fewest operations that torch offers for it."""
-    for _ in range(times):
-        block.amax()
-
-
-def _best(run: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Seconds of the best repetition but the first."""
+def _rate(one: Probe, clock: Callable[[], float]) -> float:
+    """The amount a second of the best repetition but the first."""
     marks = [clock()]
     for _ in range(1 + REPEATS):
-        run()
+        one.run()
         marks.append(clock())
-    return min(end - begun for begun, end in list(pairwise(marks))[1:])
+    return one.amount / min(end - begun for begun, end in list(pairwise(marks))[1:])

@@ -65,11 +65,12 @@ def timed(
     clock: Callable[[], Any],
     host: Callable[[], float],
     setup: Callable[[], object] = lambda: None,
+    now: Callable[[], float] = time.perf_counter,
 ) -> Timed:
     """Run ``body`` in pytest-benchmark's pedantic mode, ``setup`` untimed before each round.
 
-    ``clock`` must be the timer of the benchmark's marker. Warm-ups take at most half of ``effort.seconds``; a round
-    that is longer than what is left is the last.
+    ``clock`` must be the timer of the benchmark's marker. Warm-ups take at most half of ``effort.seconds``, and after
+    the first no round begins that would not end in time. ``now`` says what time it is.
     """
     watch = list[float]()
 
@@ -82,20 +83,18 @@ def timed(
 
     if benchmark.disabled:
         return Timed((), (), benchmark.pedantic(body, setup=before))
-    begun, longest = time.perf_counter(), 0.0
+    begun, longest = now(), 0.0
     for _ in range(effort.warmup):
         longest = max(longest, _round(body, setup, host, host)[0])
-        if time.perf_counter() - begun > effort.seconds / 2:
+        if now() - begun > effort.seconds / 2:
             break
-    begun = time.perf_counter()
+    begun = now()
     fit = int(effort.seconds / longest) if longest else 1  # without a warm-up nothing is known yet
     rounds = max(1, min(effort.rounds, fit))
     result = benchmark.pedantic(body, setup=before, teardown=after, rounds=rounds)
-    samples, walls = (
-        benchmark.stats.stats.data,
-        [end - start for start, end in zip(watch[::2], watch[1::2], strict=True)],
-    )
-    while time.perf_counter() - begun < effort.seconds and not _enough(samples, effort):
+    samples = benchmark.stats.stats.data
+    walls = [end - start for start, end in zip(watch[::2], watch[1::2], strict=True)]
+    while now() - begun + median(walls) <= effort.seconds and not _enough(samples, effort):
         seconds, wall = _round(body, setup, clock, host)
         benchmark.stats.update(seconds)
         walls.append(wall)

@@ -1,0 +1,40 @@
+"""Clocks: events on a stream, subtracted late and pair by pair."""
+
+import pytest
+import torch
+from fake_clock import FakeClock, FakeEvent
+
+from kvgpt.measure import clocks
+
+
+def test_nothing_waits_until_two_marks_are_subtracted(monkeypatch):
+    clock = FakeClock()
+    monkeypatch.setattr(FakeEvent, "waits", 0)
+    begun = clocks.Mark(FakeEvent(clock))
+    clock.pass_(0.25)
+    ended = clocks.Mark(FakeEvent(clock))
+    clock.pass_(9.0)
+    assert FakeEvent.waits == 0
+    assert ended - begun == pytest.approx(0.25) and FakeEvent.waits == 1
+
+
+def test_a_late_pair_is_as_fine_as_an_early_one():
+    clock = FakeClock()
+    clock.pass_(3600.0)
+    begun = clocks.Mark(FakeEvent(clock))
+    clock.pass_(1e-6)
+    assert clocks.Mark(FakeEvent(clock)) - begun == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_a_cpu_has_one_clock():
+    assert clocks.device_clock("cpu") is clocks.host_clock("cpu")
+    assert clocks.device_clock("cuda") is clocks.cuda_events and clocks.host_clock("cuda") is clocks.synchronised
+
+
+@pytest.mark.gpu
+def test_events_and_the_host_agree_on_a_long_wait():
+    begun, start = clocks.synchronised(), clocks.cuda_events()
+    torch.cuda._sleep(500_000_000)
+    end = clocks.cuda_events()
+    waited = clocks.synchronised() - begun
+    assert end - start == pytest.approx(waited, rel=0.02)

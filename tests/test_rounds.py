@@ -1,0 +1,95 @@
+"""Rounds: the grid's, then more until the median is known, and never past the time that a case has."""
+
+from types import SimpleNamespace
+
+import pytest
+from fake_clock import FakeClock
+
+from kvgpt.measure.rounds import MOST, timed
+
+
+class Bench:
+    """What :func:`timed` asks of pytest-benchmark's fixture."""
+
+    def __init__(self, clock, disabled=False):
+        self.clock, self.disabled, self.asked = clock, disabled, None
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[]), update=self._add)
+
+    def _add(self, seconds):
+        self.stats.stats.data.append(seconds)
+
+    def pedantic(self, target, setup, teardown=None, rounds=1):
+        self.asked = rounds
+        for _ in range(rounds):
+            assert setup() is None, "pytest-benchmark would take it for arguments"
+            begun = self.clock()
+            result = target()
+            self.stats.update(self.clock() - begun)
+            if teardown:
+                teardown()
+        return result
+
+
+def run(durations, clock=None, disabled=False, setup=lambda: None, **effort):
+    """Time a body whose runs take ``durations``, the last for ever."""
+    clock = clock or FakeClock()
+    left, bench = list(durations), Bench(clock, disabled)
+
+    def body():
+        clock.pass_(left.pop(0) if len(left) > 1 else left[0])
+        return "done"
+
+    settings = SimpleNamespace(**{"warmup": 1, "rounds": 6, "precision": 0.02, "seconds": 100.0} | effort)
+    return timed(bench, body, settings, clock, clock, setup, now=clock), bench, clock
+
+
+def test_a_steady_body_takes_the_rounds_of_the_grid():
+    found, bench, _ = run([1.0])
+    assert found.seconds == [1.0] * 6 and found.host == [1.0] * 6 and bench.asked == 6 and found.result == "done"
+    assert found.time("total_latency")["interval"] == [1.0, 1.0]
+
+
+def test_warm_ups_do_not_count():
+    found, _, _ = run([50.0, 40.0, 1.0], warmup=2, seconds=1e4)
+    assert found.seconds == [1.0] * 6
+
+
+def test_an_unsteady_body_takes_more_until_its_median_is_known():
+    found, bench, _ = run([1.0] + [0.5, 1.5] * 3 + [1.0] * 1000, seconds=1e9)
+    assert bench.asked == 6 and 6 < len(found.seconds) < 60
+    low, high = found.time("total_latency")["interval"]
+    assert high - low <= 0.04
+    assert len(found.seconds) == len(found.host), "both clocks saw every round"
+
+
+def test_what_never_settles_ends():
+    found, _, _ = run([1.0] + [0.5, 1.5] * 10_000, seconds=1e9)
+    assert len(found.seconds) == MOST * 6
+
+
+def test_no_round_begins_when_time_is_up():
+    found, _, clock = run([1.0] + [0.5, 1.5] * 10_000, seconds=20.0)
+    assert clock.now <= 1.0 + 20.0 + 1.5 and len(found.seconds) >= 19
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(70.0, 1), (25.0, 1), (150.0, 2), (1e4, 6)])
+def test_a_long_body_takes_as_many_rounds_as_fit_and_at_least_one(seconds, rounds):
+    found, _, _ = run([70.0], warmup=5, seconds=seconds)
+    assert len(found.seconds) == rounds
+    assert ("interval" in found.time("total_latency")) == (rounds >= 6)
+
+
+def test_without_a_warm_up_one_round_says_how_long_it_is():
+    found, bench, _ = run([1.0], warmup=0)
+    assert bench.asked == 1 and len(found.seconds) == 6
+
+
+def test_setup_runs_untimed_before_every_round():
+    clock, calls = FakeClock(), []
+    found, _, _ = run([1.0], clock=clock, setup=lambda: (calls.append(1), clock.pass_(5.0)), seconds=1e4)
+    assert found.seconds == [1.0] * 6 and found.host == [1.0] * 6 and len(calls) == 7
+
+
+def test_without_timing_the_body_runs_once():
+    found, _, clock = run([1.0], disabled=True)
+    assert not found and found.result == "done" and clock.now == 1.0
