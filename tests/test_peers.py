@@ -109,7 +109,8 @@ def test_quantised_differs_from_our_model_over_the_same_cache_by_rounding_alone(
 def test_after_reset_the_same_comes_again(name):
     peer, ids = built(name, batch_size=2), strategies.ids(2, ROOM, seed=1)
     first, tokens = answers(peer, ids, 4), peer.generate(ids[:, :4], 6)
-    answers(built(name, batch_size=2), strategies.ids(2, ROOM, seed=2), 3)
+    peer.reset()
+    answers(peer, strategies.ids(2, ROOM, seed=2), 3)
     peer.reset()
     assert peer.length == 0
     assert torch.equal(answers(peer, ids, 4), first)
@@ -239,11 +240,20 @@ def test_an_unknown_peer_is_refused_with_those_that_are_known():
 def test_without_transformers_its_peers_are_absent_and_say_so(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.delitem(sys.modules, "kvgpt.peers.transformers", raising=False)
-    said = f"{name}: needs transformers, which cannot be imported .*: pip install 'kvgpt\\[peers\\]'"
+    said = f"{name} cannot run here .ModuleNotFoundError: .*transformers.*: pip install 'kvgpt\\[peers\\]'"
     with pytest.raises(ValueError, match=said) as refusal:
         peers.build(name, MODEL)
     assert str(refusal.value) == peers.absent(name)
     assert peers.absent("gpt-fast") is None
+
+
+@pytest.mark.parametrize("broken", [RuntimeError("operator torchvision::nms does not exist"), OSError("libcudart.so")])
+def test_a_package_that_is_broken_is_named_with_its_error(broken, monkeypatch):
+    def fail(module):
+        raise broken
+
+    monkeypatch.setattr(peers, "import_module", fail)
+    assert str(broken) in peers.absent("transformers-static")
 
 
 def test_an_old_transformers_is_too_old(monkeypatch):

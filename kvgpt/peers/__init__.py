@@ -21,10 +21,12 @@ PEERS = {  # name -> where its class lives
 
 def absent(name: str) -> str | None:
     """Why a peer cannot run here, or None. Nothing is built; the packages that it needs are imported."""
+    if name not in PEERS:
+        raise ValueError(f"unknown peer {name!r}: known: {', '.join(PEERS)}")
     try:
         return _load(name).absent()
-    except ImportError as error:
-        return f"{name}: needs {error.name}, which cannot be imported ({error}): pip install 'kvgpt[peers]'"
+    except Exception as error:  # a package that is there and broken raises anything
+        return f"{name} cannot run here ({type(error).__name__}: {error}): pip install 'kvgpt[peers]'"
 
 
 def build(name: str, model: "GPT", batch_size: int = 1, max_length: int | None = None) -> "Peer":
@@ -38,8 +40,6 @@ def build(name: str, model: "GPT", batch_size: int = 1, max_length: int | None =
 
 
 def _load(name: str) -> "type[Peer]":
-    if name not in PEERS:
-        raise ValueError(f"unknown peer {name!r}: known: {', '.join(PEERS)}")
     module, _, kind = PEERS[name].partition(":")
     found: type[Peer] = getattr(import_module(module), kind)
     return found

@@ -63,7 +63,7 @@ class Transformers(Peer):
         found = transformers.__version__
         if int(found.partition(".")[0]) >= OLDEST:
             return None
-        return f"{cls.canonical}: needs transformers {OLDEST} or newer, found {found}: pip install 'kvgpt[peers]'"
+        return f"{cls.canonical} needs transformers {OLDEST} or newer, found {found}: pip install 'kvgpt[peers]'"
 
     @abstractmethod
     def _build(self) -> Any:
