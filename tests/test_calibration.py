@@ -47,7 +47,7 @@ def test_an_allocator_that_loses_bytes_is_found_out(monkeypatch):
     assert wrong() == ["an allocation (B)"]
 
 
-@pytest.mark.parametrize("factor", [0.9, 1.1])
+@pytest.mark.parametrize("factor", [0.8, 1.2])
 def test_an_evaluator_that_is_off_is_found_out(monkeypatch, factor):
     true = perplexity.teacher_forced
 
@@ -56,8 +56,7 @@ def test_an_evaluator_that_is_off_is_found_out(monkeypatch, factor):
         return perplexity.Score(score.nll * factor, score.window, score.served)
 
     monkeypatch.setattr(perplexity, "teacher_forced", off)
-    assert "zero logits (perplexity)" in wrong()
-    assert ("a source of two states (nats a token)" in wrong()) == (abs(factor - 1) * 0.38 > 4 * 0.0112)
+    assert wrong() == ["zero logits (perplexity)", "a source of two states (nats a token)"]
 
 
 def test_an_answer_says_what_would_be_right():
