@@ -13,6 +13,13 @@ from kvgpt.record import metric
 pytestmark = pytest.mark.kvgpt_storage
 
 
+READS = ("cold", "warm")
+
+
+def pytest_generate_tests(metafunc):
+    metafunc.parametrize("reads", READS)
+
+
 def bench_attention(
     benchmark, case, time_of, engine_of, bill_of, floors, model, sweep, variant, reads, batch_size, context
 ):

@@ -4,6 +4,8 @@ token by token.
 
 from math import exp, expm1
 
+import pytest
+
 from kvgpt import perplexity
 from kvgpt.recipes import REFERENCE
 from kvgpt.record import metric
@@ -12,6 +14,16 @@ from kvgpt.statistics import normal_interval
 SCORE = {"teacher_forced": perplexity.teacher_forced, "autoregressive": perplexity.autoregressive}
 ROWS = {"teacher_forced": 16, "autoregressive": 64}  # windows scored side by side
 LOGITS_BYTES = 2**30  # of one batch: large vocabularies are scored with fewer rows
+
+
+@pytest.fixture(scope="module")
+def scores():
+    """Token by token, what the reference variant scored in this run, by mode."""
+    return {}
+
+
+def pytest_generate_tests(metafunc):
+    metafunc.parametrize("mode", SCORE)
 
 
 def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, settings, scores, mode, variant):

@@ -12,12 +12,30 @@ from statistics import mean, median
 import torch
 import torch.nn.functional as F
 
+from kvgpt.measure import subject
 from kvgpt.measure.clocks import host_clock
 from kvgpt.measure.memory import resident
+from kvgpt.options import SETTINGS
 from kvgpt.record import metric
 from kvgpt.statistics import normal_interval
 
+BEYOND = {  # ways past the learned positions -> (variant, policy)
+    "learned": [
+        ("v1", "recompute"),
+        ("v2", "recompute"),
+        ("dense+window", "shift"),
+        ("int8+window", "shift"),
+        ("v1", "interpolate"),
+    ],
+    "rotary": [("v1", "error"), ("dense+window", "error"), ("int8+window", "error"), ("v1", "recompute")],
+}
 STREAMS = 4  # at most, side by side, each another stretch of the text
+
+
+def pytest_generate_tests(metafunc):
+    contexts = metafunc.config.stash[SETTINGS].contexts or (0,)
+    metafunc.parametrize("contexts", contexts, ids=[f"contexts={value:g}" for value in contexts])
+    metafunc.parametrize(("variant", "positions"), BEYOND[subject.model(metafunc.config).config.position_embedding])
 
 
 def bench_positions(benchmark, case, engine_of, model, held_out, scored_text, settings, variant, positions, contexts):

@@ -27,6 +27,8 @@ class Engine:
     synchronisation on a GPU.
     """
 
+    streams = True  # whether a token is handed over before the next is computed: not every peer does
+
     def __init__(
         self,
         model: GPT,

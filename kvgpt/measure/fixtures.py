@@ -1,0 +1,147 @@
+"""What every benchmark case is given: its subject, an engine, clocks, floors, and a place for its record."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kvgpt import peers, registry, text
+from kvgpt.costs import Bill, bill
+from kvgpt.engine import Engine
+from kvgpt.measure import clocks, subject
+from kvgpt.measure.calibration import Answer, calibrate
+from kvgpt.measure.case import Case, Unwatched
+from kvgpt.measure.floors import Floors
+from kvgpt.measure.roof import SIZES, Roof, probe
+from kvgpt.measure.rounds import Timed, timed
+from kvgpt.model import GPT
+from kvgpt.options import SETTINGS, Settings
+from kvgpt.recipes import REFERENCE, Variant
+
+DEVICE = "device"  # in place of a variant, of what is measured without one
+FLOORS = pytest.StashKey[Floors]()
+
+
+@pytest.fixture(scope="session")
+def settings(pytestconfig: pytest.Config) -> Settings:
+    return pytestconfig.stash[SETTINGS]
+
+
+@pytest.fixture(scope="session")
+def model(pytestconfig: pytest.Config) -> GPT:
+    return subject.model(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def corpus(pytestconfig: pytest.Config) -> text.Corpus | None:
+    """The text to score and to calibrate on; None where ids are random."""
+    return subject.scored(pytestconfig)[0]
+
+
+@pytest.fixture(scope="session")
+def scored_text(corpus: text.Corpus | None) -> dict[str, str]:
+    """The fields of a workload that tell the text of one corpus from others."""
+    return {"corpus": corpus.name, "corpus_sha256": corpus.sha256} if corpus else {"corpus": "random"}
+
+
+@pytest.fixture(scope="session")
+def held_out(pytestconfig: pytest.Config) -> Tensor:
+    """The tokens to score, (N,)."""
+    return subject.scored(pytestconfig)[1]
+
+
+@pytest.fixture(scope="session")
+def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Callable[..., Any]:
+    """``engine_of(variant, batch_size, max_length, positions)``: an engine, or a peer, which has its interface.
+
+    A model is shared or aligned once for all cases.
+    """
+    prepared: dict[str, GPT] = {}
+
+    def make(variant: str, batch_size: int, max_length: int, positions: str = "error") -> Any:
+        if variant in peers.PEERS:
+            return peers.build(variant, model, batch_size, max_length)
+        if variant in settings.caches:
+            cache_class, sharing = registry.plug_in(variant)
+            shared = prepared.setdefault(variant, model.share(sharing) if sharing else model)
+            return Engine(shared, cache_class, batch_size, max_length, positions)
+        if variant not in prepared:
+            aligned = Variant.parse(variant).align is not None
+            ids = text.calibration(model.config, settings.weights, corpus) if aligned else None
+            prepared[variant] = Engine(model, variant, calibration=ids).model
+        return Engine(prepared[variant], variant, batch_size, max_length, positions)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def floors(pytestconfig: pytest.Config, settings: Settings) -> Floors:
+    """What this device does at best, probed before the first case and after the last."""
+    clock = clocks.host_clock(settings.device)
+
+    def probed() -> Roof:
+        return probe(settings.device, settings.dtype, clock)
+
+    return pytestconfig.stash.setdefault(FLOORS, Floors(probed))
+
+
+@pytest.fixture(scope="session")
+def calibration(settings: Settings, floors: Floors) -> list[Answer]:
+    """What the instruments made of known answers, before the first case."""
+    clock = clocks.device_clock(settings.device)
+    return calibrate(settings.device, clock, floors.roof.copy, time.sleep)
+
+
+@pytest.fixture(scope="session")
+def sweep(settings: Settings) -> Callable[[], object]:
+    """Reads more than any cache near the cores holds, so that what is read next comes from memory."""
+    block = torch.ones(SIZES[settings.device][-1] // 4, device=settings.device)  # float32
+    return block.amax
+
+
+@pytest.fixture
+def case(
+    request: pytest.FixtureRequest,
+    benchmark: Any,
+    settings: Settings,
+    model: GPT,
+    floors: Floors,
+    calibration: list[Answer],
+) -> Case:
+    """``case.begin(family, **fields)`` before a case runs, ``case.end(metrics, ...)`` after it."""
+    parameters = getattr(request.node, "callspec", None)
+    variant = parameters.params.get("variant", DEVICE) if parameters else DEVICE
+    shape = {name: getattr(model.config, name) for name in ("n_layer", "n_head", "n_embd", "block_size")}
+    workload = {name: getattr(settings, name) for name in ("model", "weights", "device", "dtype")} | shape
+    strangers = (DEVICE, *peers.PEERS, *settings.caches)
+    canonical = variant if variant in strangers else registry.canonical(variant)
+    wrong = [f"calibration: {answer}" for answer in calibration if not answer.right]
+    return Case(benchmark.extra_info, variant, canonical, workload, Unwatched(), floors, wrong)
+
+
+@pytest.fixture
+def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bill]:
+    """``bill_of(batch_size)``: what this variant's steps ask of the device, from closed forms."""
+    known = REFERENCE if variant in peers.PEERS else variant  # a peer is held to what the reference must do
+    recipe = None if known in settings.caches else Variant.parse(known)
+    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size)
+
+
+@pytest.fixture
+def time_of(benchmark: Any, settings: Settings) -> Callable[..., Timed]:
+    """``time_of(body, setup)``: the seconds of ``body``, by the run's clocks and with the run's effort."""
+    clock, host = clocks.device_clock(settings.device), clocks.host_clock(settings.device)
+
+    def measure(body: Callable[[], Any], setup: Callable[[], object] = lambda: None) -> Timed:
+        return timed(benchmark, body, settings, clock, host, setup)
+
+    return measure
+
+
+@pytest.fixture
+def prompt(model: GPT, batch_size: int) -> Tensor:
+    """One token a row, (B, 1): the end of a text, where the vocabulary has one."""
+    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=model.wte.weight.device)
