@@ -7,6 +7,9 @@ from pathlib import Path
 import torch
 
 from kvgpt import __version__
+from kvgpt.measure import nvml
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")  # Linux: a folder for each cache that the first core reaches
 
 
 def describe(device: str) -> dict[str, str | int]:
@@ -16,7 +19,8 @@ def describe(device: str) -> dict[str, str | int]:
         properties = torch.cuda.get_device_properties(0)
         facts |= {"kind": "cuda", "name": properties.name, "cuda": str(torch.version.cuda)}
         facts |= {"memory": properties.total_memory, "multiprocessors": properties.multi_processor_count}
-        return facts | _driver()
+        driver = gpu(device).facts().driver
+        return facts | ({"driver": driver} if driver else {})
     return facts | {
         "kind": "cpu",
         "name": _processor(),
@@ -32,17 +36,31 @@ def unusable(device: str) -> str | None:
     return None
 
 
-def _driver() -> dict[str, str | int]:
-    import pynvml  # distributed as nvidia-ml-py; of use with an NVIDIA driver only
+def gpu(device: str) -> nvml.Gpu:
+    """What the driver knows of ``device``; on a CPU, or without a GPU, a :class:`nvml.Gpu` that says so."""
+    if device != "cuda":
+        return nvml.Gpu(absent="a CPU is no GPU")
+    why = unusable(device)
+    return nvml.Gpu(absent=why) if why else nvml.find(str(torch.cuda.get_device_properties(0).uuid))
 
+
+def last_level_cache(device: str = "cpu", folder: Path = CACHES) -> int | None:
+    """Bytes of the cache nearest to memory, as one core sees it; None where the system does not say."""
+    if device == "cuda":
+        return int(torch.cuda.get_device_properties(0).L2_cache_size)
+    found = [_cache(one) for one in folder.glob("index*")]
+    return max((level_size for level_size in found if level_size), default=(0, None))[1]
+
+
+def _cache(folder: Path) -> tuple[int, int] | None:
+    """Level and bytes of a cache that holds data."""
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    try:
-        return {"driver": str(pynvml.nvmlSystemGetDriverVersion())}
-    finally:
-        pynvml.nvmlShutdown()
+        kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+    except OSError:
+        return None
+    if kind not in ("Data", "Unified"):
+        return None
+    return int(level), int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1]]
 
 
 def _processor() -> str:
