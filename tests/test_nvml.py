@@ -106,7 +106,7 @@ def test_a_cpu_has_no_gpu():
 
 def test_cuda_without_cuda_says_what_torch_sees(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device.gpu("cuda").absent == device.unusable("cuda")
+    assert device.gpu("cuda").absent == "torch sees no CUDA device"
 
 
 @pytest.mark.gpu

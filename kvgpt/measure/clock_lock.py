@@ -1,7 +1,7 @@
 """The SM clock of a GPU, held still for as long as somebody asks: through NVML, never otherwise, and never by default.
 
 Drivers let the machine's owner alone do this. NVML does not say how a clock was locked before, so that unlocking lets
-it move, whoever held it.
+it move, whoever held it. Without persistence mode a driver may forget the lock once no program uses the GPU.
 """
 
 import warnings
@@ -28,6 +28,8 @@ def lock(gpu: Gpu, clock: float | None = None) -> Outcome:
     A driver that states none holds it at the base clock, which the power limit sustains. ValueError for a clock that
     the GPU does not have.
     """
+    if clock is not None and clock <= 0:
+        raise ValueError(f"SM clock {clock / 1e6:g} MHz: must be above 0")
     supported = gpu.supported_sm_clocks()
     if clock is not None and supported and clock not in supported:
         nearest = min(supported, key=lambda one: abs(one - clock))

@@ -31,16 +31,18 @@ def describe(device: str) -> dict[str, str | int]:
 
 def unusable(device: str) -> str | None:
     """Why nothing can run on ``device`` here, or None."""
-    if device == "cuda" and not torch.cuda.is_available():
-        return "torch sees no CUDA device: run on a machine with one, or with --kvgpt-device cpu"
-    return None
+    why = no_cuda() if device == "cuda" else None
+    return f"{why}: run on a machine with one, or with --kvgpt-device cpu" if why else None
+
+
+def no_cuda() -> str | None:
+    """Why torch has no GPU here, or None."""
+    return None if torch.cuda.is_available() else "torch sees no CUDA device"
 
 
 def gpu(device: str) -> nvml.Gpu:
     """What the driver knows of ``device``; on a CPU, or without a GPU, a :class:`nvml.Gpu` that says so."""
-    if device != "cuda":
-        return nvml.Gpu(absent="a CPU is no GPU")
-    why = unusable(device)
+    why = no_cuda() if device == "cuda" else "a CPU is no GPU"
     return nvml.Gpu(absent=why) if why else nvml.find(str(torch.cuda.get_device_properties(0).uuid))
 
 
