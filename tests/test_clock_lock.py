@@ -25,7 +25,7 @@ def test_without_an_application_clock_the_base_clock_is_held():
 
 
 def test_a_clock_that_the_gpu_lacks_is_refused_before_anything_is_asked():
-    library = FakeNvml(supported=[210, 900, 1500])
+    library = FakeNvml(supported=[900, 1500, 210])
     with pytest.raises(ValueError, match=r"SM clock 1000 MHz: .* from 210 to 1500 MHz, the nearest is 900"):
         clock_lock.lock(nvml.find(UUID, library), 1e9)
     assert library.orders == []

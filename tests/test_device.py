@@ -16,6 +16,10 @@ def test_the_last_level_cache_is_the_largest_level_that_holds_data(tmp_path):
     assert caches(tmp_path, *levels) == 32 * 2**20
 
 
+def test_sizes_come_in_two_units(tmp_path):
+    assert caches(tmp_path, (3, "Unified", "96M")) == 96 * 2**20
+
+
 def test_caches_of_instructions_alone_are_none(tmp_path):
     assert device.last_level_cache("cpu", tmp_path / "absent") is None
     assert caches(tmp_path, (4, "Instruction", "64M")) is None

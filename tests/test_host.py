@@ -47,6 +47,7 @@ def test_throttling_by_version_2_is_that_of_the_group_and_of_those_above(machine
     (folder / "app:1/cpu.stat").write_text("usage_usec 900\nnr_periods 9\nnr_throttled 2\nthrottled_usec 1500000\n")
     (folder / "cpu.stat").write_text("nr_throttled 1\nthrottled_usec 250000\n")
     (folder.parent / "cpu.stat").write_text("usage_usec 5\n")  # the root has no quota
+    (folder.parent.parent / "cpu.stat").write_text("throttled_usec 9000000\n")  # no group
     assert machine.read().throttled == pytest.approx(1.75)
 
 

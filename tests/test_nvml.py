@@ -48,6 +48,15 @@ def test_what_a_driver_keeps_to_itself_is_none_and_the_rest_is_read(kind):
     assert set(found.refused.values()) == {why}
 
 
+def test_a_driver_that_is_older_than_the_binding_leaves_a_reading_none():
+    class Older(FakeNvml):
+        def nvmlDeviceGetComputeRunningProcesses(self, handle):
+            raise self.NVMLLibraryMismatchError("unversioned function")
+
+    found = nvml.find(UUID, Older())
+    assert found.read().other_processes is None and found.refused == {"other_processes": "unversioned function"}
+
+
 def test_a_reading_that_comes_back_is_no_longer_refused():
     library = FakeNvml(missing={"nvmlDeviceGetPowerUsage"})
     found = nvml.find(UUID, library)

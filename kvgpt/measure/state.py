@@ -54,7 +54,7 @@ class Sampler:
         self.clock = clock or facts.application_sm_clock or facts.max_sm_clock
 
     def read(self) -> State:
-        """The state now, in about a millisecond. On a GPU: before the work queue runs dry, or the clocks drop."""
+        """The state now. A GPU that rests lowers its clocks: read at once after a case."""
         return State(self.host.read(), self.gpu.read())
 
     def notes(self, before: State, after: State) -> list[str]:
@@ -95,7 +95,7 @@ def shares(before: HostReading, after: HostReading) -> dict[str, float]:
         return made
     if stolen is not None:
         made["stolen_share"] = stolen / (after.cores * elapsed)
-    if busy is not None and own is not None and own - busy <= after.cores * TICK:  # else the kernel counts nothing
+    if busy is not None and own is not None and busy >= own / 2:  # some sandboxes' kernels count nothing
         made["others_share"] = max(busy - own, 0.0) / (after.cores * elapsed)
     return made
 
