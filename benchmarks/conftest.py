@@ -13,7 +13,7 @@ import pytest
 
 from kvgpt import peers, registry
 from kvgpt.measure import clocks, device, fixtures, subject
-from kvgpt.measure.fixtures import FLOORS
+from kvgpt.measure.fixtures import ANSWERS, FLOORS, SAID
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
 from kvgpt.recipes import STORAGES
@@ -76,12 +76,34 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash.get(ANSWERS, None):
+        answers = config.stash[ANSWERS]
+        wrong = [answer for answer in answers if not answer.right]
+        terminalreporter.write_line(f"calibration: {len(answers) - len(wrong)} of {len(answers)} known answers")
+        for answer in wrong:
+            terminalreporter.write_line(f"calibration: {answer}")
+    if SAID in config.stash:
+        terminalreporter.write_line(config.stash[SAID])
     for reason, names in config.stash[REASONS].items():
         terminalreporter.write_line(f"left out {len(names)} cases: {reason}")
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     machine_info["kvgpt"] = {"device": device.describe(config.stash[SETTINGS].device)}
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Beside the cases: what the instruments made of known answers, and the best rates that were probed."""
+    if ANSWERS in config.stash:
+        roof, answers = config.stash[FLOORS].roof, config.stash[ANSWERS]
+        output_json["kvgpt"] = {
+            "calibration": [{**vars(answer), "right": answer.right} for answer in answers],
+            "roof": {
+                "read": {str(size): rate for size, rate in roof.read.items()},
+                "copy": roof.copy,
+                "flops": roof.flops,
+            },
+        }
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)

@@ -7,7 +7,7 @@ import kvgpt
 from kvgpt import record
 from kvgpt.conformance import strategies
 from kvgpt.costs import Demand
-from kvgpt.measure.case import Case, Unwatched
+from kvgpt.measure.case import Case
 from kvgpt.measure.fill import fill, stand_at
 from kvgpt.measure.floors import Claim, Floors
 from kvgpt.measure.roof import Roof
@@ -30,6 +30,16 @@ class Watch:
         return {"temperature": 80 + after}
 
 
+class Quiet(Watch):
+    """A device on which nothing else happens."""
+
+    def notes(self, before, after):
+        return []
+
+    def details(self, before, after):
+        return {}
+
+
 def case(watch, doubts=()):
     extra = {}
     floors = Floors(lambda: Roof(read={1: 10.0}, copy=10.0, flops=10.0))
@@ -45,19 +55,19 @@ def test_a_record_holds_the_workload_and_what_the_device_did():
     made = extra["kvgpt"]
     assert made["workload"] == {"model": "nano", "batch_size": 2, "new_tokens": 8}
     assert made["validity"] == {"ok": False, "notes": ["calibration: off", "noisy", "throttled between 1 and 2"]}
-    assert made["details"] == {"rounds": 3, "temperature": 82}
+    assert made["details"] == {"rounds": 3, "temperature": 82, "working_set": 1}
     assert made["metrics"]["fraction_of_floor"]["value"] == 0.25 and "floor" not in figures
 
 
 def test_a_sound_case_on_a_quiet_device_is_valid():
-    one, extra = case(Unwatched())
+    one, extra = case(Quiet())
     one.begin("memory")
     one.end({})
     assert extra["kvgpt"]["validity"] == {"ok": True, "notes": []} and "details" not in extra["kvgpt"]
 
 
 def test_a_case_that_failed_is_a_record_without_figures():
-    one, extra = case(Unwatched())
+    one, extra = case(Quiet())
     one.begin("capacity", batch_size=9)
     one.failed("out of memory: 3 GB asked for")
     made = extra["kvgpt"]
@@ -66,7 +76,7 @@ def test_a_case_that_failed_is_a_record_without_figures():
 
 
 def test_a_case_that_says_nothing_of_itself_is_no_record():
-    one, extra = case(Unwatched())
+    one, extra = case(Quiet())
     with pytest.raises(ValueError, match="family ''"):
         one.end({})
     assert extra == {}

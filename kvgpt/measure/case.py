@@ -70,16 +70,3 @@ class Case:
         self._extra_info["kvgpt"] = record.record(
             self.family, self.variant, self.canonical, self.workload, metrics, notes, details
         )
-
-
-class Unwatched:
-    """A device whose state nobody looks at."""
-
-    def read(self) -> None:
-        return None
-
-    def notes(self, before: Any, after: Any) -> list[str]:
-        return []
-
-    def details(self, before: Any, after: Any) -> dict[str, Any]:
-        return {}

@@ -1,7 +1,7 @@
 """What every benchmark case is given: its subject, an engine, clocks, floors, and a place for its record."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +13,21 @@ from kvgpt.costs import Bill, bill
 from kvgpt.engine import Engine
 from kvgpt.measure import clocks, subject
 from kvgpt.measure.calibration import Answer, calibrate
-from kvgpt.measure.case import Case, Unwatched
+from kvgpt.measure.case import Case
+from kvgpt.measure.clock_lock import locked
+from kvgpt.measure.device import last_level_cache
 from kvgpt.measure.floors import Floors
 from kvgpt.measure.roof import SIZES, Roof, probe
 from kvgpt.measure.rounds import Timed, timed
+from kvgpt.measure.state import Sampler
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
 from kvgpt.recipes import REFERENCE, Variant
 
 DEVICE = "device"  # in place of a variant, of what is measured without one
 FLOORS = pytest.StashKey[Floors]()
+ANSWERS = pytest.StashKey[list[Answer]]()
+SAID = pytest.StashKey[str]()  # of the clocks, where a run was to lock them
 
 
 @pytest.fixture(scope="session")
@@ -85,14 +90,26 @@ def floors(pytestconfig: pytest.Config, settings: Settings) -> Floors:
     def probed() -> Roof:
         return probe(settings.device, settings.dtype, clock)
 
-    return pytestconfig.stash.setdefault(FLOORS, Floors(probed))
+    return pytestconfig.stash.setdefault(FLOORS, Floors(probed, last_level_cache(settings.device)))
 
 
 @pytest.fixture(scope="session")
-def calibration(settings: Settings, floors: Floors) -> list[Answer]:
+def calibration(pytestconfig: pytest.Config, settings: Settings, floors: Floors) -> list[Answer]:
     """What the instruments made of known answers, before the first case."""
     clock = clocks.device_clock(settings.device)
-    return calibrate(settings.device, clock, floors.roof.copy, time.sleep)
+    answers = calibrate(settings.device, clock, floors.roof.copy, time.sleep)
+    return pytestconfig.stash.setdefault(ANSWERS, answers)
+
+
+@pytest.fixture(scope="session")
+def watch(pytestconfig: pytest.Config, settings: Settings) -> Iterator[Sampler]:
+    """The device's state, with its clocks locked for the run where that was asked for and is permitted."""
+    if not settings.lock_clocks:
+        yield Sampler(settings.device)
+        return
+    with locked(settings.device) as outcome:
+        pytestconfig.stash[SAID] = outcome.said
+        yield Sampler(settings.device, clock=outcome.clock)
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +127,7 @@ def case(
     model: GPT,
     floors: Floors,
     calibration: list[Answer],
+    watch: Sampler,
 ) -> Case:
     """``case.begin(family, **fields)`` before a case runs, ``case.end(metrics, ...)`` after it."""
     parameters = getattr(request.node, "callspec", None)
@@ -119,7 +137,7 @@ def case(
     strangers = (DEVICE, *peers.PEERS, *settings.caches)
     canonical = variant if variant in strangers else registry.canonical(variant)
     wrong = [f"calibration: {answer}" for answer in calibration if not answer.right]
-    return Case(benchmark.extra_info, variant, canonical, workload, Unwatched(), floors, wrong)
+    return Case(benchmark.extra_info, variant, canonical, workload, watch, floors, wrong)
 
 
 @pytest.fixture

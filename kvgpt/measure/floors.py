@@ -28,14 +28,20 @@ class Claim:
 class Floors:
     """The floors of a run, worked out as each case ends, and again at the end: the best probe may be the last."""
 
-    def __init__(self, probe: Callable[[], Roof]) -> None:
+    def __init__(self, probe: Callable[[], Roof], last_level_cache: int | None = None) -> None:
+        """``last_level_cache`` in bytes: a working set that fits is marked, since memory does not bound its speed."""
         self.roof = probe()
+        self.last_level_cache = last_level_cache
         self._probe = probe
         self._judged: list[tuple[dict[str, Any], Claim]] = []
 
     def judge(self, record: dict[str, Any], claim: Claim) -> None:
         """Put the claim's floor beside its time."""
         self._judged.append((record, claim))
+        details = record.setdefault("details", {})
+        details["working_set"] = claim.working_set
+        if self.last_level_cache is not None:
+            details["in_cache"] = claim.working_set <= self.last_level_cache
         self._set(record["metrics"], claim)
 
     def finish(self) -> None:
