@@ -83,6 +83,13 @@ def test_a_time_under_its_floor_by_more_than_three_percent_is_not_valid(seconds,
     assert ok or "per_token_latency of 0.96 s is under its floor of 1 s" in one["validity"]["notes"]
 
 
+@pytest.mark.parametrize(("cache", "marked"), [(2_000_000, True), (999_999, False), (None, None)])
+def test_a_working_set_that_fits_the_last_level_cache_is_marked(cache, marked):
+    one = made(4.0)
+    Floors(sound, cache).judge(one, Claim("per_token_latency", [Demand(0.0, 40.0)], working_set=1_000_000))
+    assert one["details"]["working_set"] == 1_000_000 and one["details"].get("in_cache") is marked
+
+
 def test_work_is_what_the_closed_forms_say():
     figures = work([Demand(30.0, 10.0), Demand(10.0, 10.0)], seconds=4.0)
     assert {name: figure["value"] for name, figure in figures.items()} == {
