@@ -1,0 +1,244 @@
+"""Phases: the parts of a generation are its whole, to the last digit where the clock has no noise."""
+
+from functools import partial
+from math import fsum
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fake_clock import FakeClock, FakeEvent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
+
+import kvgpt
+from kvgpt import record
+from kvgpt.conformance import strategies
+from kvgpt.measure.clocks import Mark, device_clock
+from kvgpt.measure.phases import PHASES, Division, Turns, divided, imbalance, summary
+
+N_LAYER, T = 4, 3
+CONFIG = kvgpt.GPTConfig(n_layer=N_LAYER, n_head=1, n_embd=4, vocab_size=7, block_size=8)
+MODEL = strategies.model(CONFIG, 0, torch.float32)
+MARKS = {"embedding": T, "attention": T * N_LAYER, "mlp": T * N_LAYER, "head": T, "other": T}
+COSTS = {"embedding": 1.0, "norm": 2.0, "linear": 4.0, "gelu": 8.0, "add": 16.0, "pick": 32.0, "loop": 64.0}
+WHOLE = {  # of T tokens at these costs: functions counted by hand from the model's forward
+    "embedding": T * (2 * 1 + 16),  # a token's vector, its position's, and their sum
+    "attention": T * N_LAYER * (2 + 2 * 4 + 16),  # ln_1, two projections, the residual
+    "mlp": T * N_LAYER * (2 + 2 * 4 + 8 + 16),  # ln_2, two projections and what is between them, the residual
+    "head": T * (2 + 4),  # ln_f and the tied projection
+    "other": T * (32 + 64),  # the choice of a token, and what the caller does with it
+}
+
+
+class Work(TorchFunctionMode):
+    """Torch's functions take their time on a fake clock, whichever module calls them."""
+
+    def __init__(self, clock, costs):
+        super().__init__()
+        self.clock, self.costs = clock, costs
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        names = {F.embedding: "embedding", F.layer_norm: "norm", F.linear: "linear", F.gelu: "gelu"}
+        names |= {torch.Tensor.argmax: "pick", torch.argmax: "pick"}
+        name = names.get(function, "add" if function is torch.Tensor.add and made.dim() == 3 else None)
+        if name:
+            self.clock.advance(self.costs[name])
+        return made
+
+
+def engine_of(variant="v1", batch_size=1):
+    return kvgpt.Engine(MODEL, variant, batch_size)
+
+
+def generation(engine, clock, costs=COSTS):
+    """A body whose every part takes a known time."""
+    prompt = torch.zeros(engine.batch_size, 1, dtype=torch.int64)
+
+    def generate():
+        with Work(clock, costs):
+            for _ in engine.stream(prompt, T):
+                clock.advance(costs["loop"])
+
+    return generate
+
+
+def division(seconds, marks=None):
+    return Division(dict(zip(PHASES, seconds, strict=True)), marks or dict.fromkeys(PHASES, 0))
+
+
+def values(metrics):
+    return {name: figure["value"] for name, figure in metrics.items()}
+
+
+@pytest.mark.parametrize("finely", [False, True], ids=["once", "finely"])
+@pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3", "v4", "v3a", "v4a", "dense+matmul", "dense-cat"])
+def test_every_part_is_the_time_that_its_work_took(variant, finely):
+    clock, engine = FakeClock(), engine_of(variant)
+    found = divided(generation(engine, clock), engine.model, clock, finely)
+    assert found.seconds == WHOLE and found.total == clock.now
+
+
+@settings(max_examples=20)
+@given(costs=st.fixed_dictionaries({name: st.floats(0, 1) for name in COSTS}))
+def test_the_parts_are_the_whole_to_the_last_digit(costs):
+    clock, engine = FakeClock(), engine_of()
+    found = divided(generation(engine, clock, costs), engine.model, clock)
+    assert found.total == pytest.approx(clock.now, rel=1e-15, abs=0)
+
+
+def test_a_mark_stands_at_the_beginning_of_each_phase():
+    engine = engine_of()
+    once, finely = (divided(generation(engine, FakeClock()), engine.model, FakeClock(), how) for how in (False, True))
+    assert once.marks == MARKS and once.count == T * (2 * N_LAYER + 3)
+    more = {"embedding": 2, "attention": 4 * N_LAYER, "mlp": 3 * N_LAYER, "head": 1, "other": 0}  # modules called
+    assert {phase: finely.marks[phase] - once.marks[phase] for phase in PHASES} == {p: T * n for p, n in more.items()}
+
+
+def test_marks_change_no_token():
+    engine, tokens, ids = engine_of("v2", 2), [], torch.tensor([[1], [5]])
+    divided(lambda: tokens.append(engine.generate(ids, T)), engine.model, FakeClock(), finely=True)
+    assert torch.equal(tokens[0], engine.generate(ids, T))
+
+
+@pytest.mark.parametrize("finely", [False, True], ids=["once", "finely"])
+def test_hooks_are_gone_also_after_an_exception(finely):
+    engine, clock, calls = engine_of(), FakeClock(), []
+    handle = MODEL.h[1].register_forward_pre_hook(lambda *_: calls.append("the user's own"))
+
+    def broken():
+        engine.prefill(torch.zeros(1, 1, dtype=torch.int64))
+        raise KeyboardInterrupt
+
+    with handle:
+        with pytest.raises(KeyboardInterrupt):
+            divided(broken, engine.model, clock, finely)
+        before = clock.readings
+        assert before > 1
+        engine.generate(torch.zeros(1, 1, dtype=torch.int64), T)
+    assert clock.readings == before and len(calls) == 1 + T
+
+
+def test_nothing_waits_for_a_gpu_before_the_end():
+    clock, engine, log = FakeClock(), engine_of(), []
+    body = generation(engine, clock)
+
+    def generate():
+        body()
+        log.append("done")
+
+    found = divided(generate, engine.model, lambda: Mark(FakeEvent(clock, log)))
+    assert found.seconds == WHOLE
+    end = log.index("done")
+    assert "synchronize" not in log[:end] and log[end + 1] == "record" and "record" not in log[end + 2 :]
+
+
+def turns_of(engine, clock):
+    body = generation(engine, clock)
+    return Turns(partial(divided, body, engine.model, clock)), body
+
+
+def measured(turns, body, clock, rounds):
+    """The unmarked rounds, as pytest-benchmark takes them."""
+    whole = []
+    for _ in range(rounds):
+        turns.before()
+        begun = clock()
+        body()
+        whole.append(clock() - begun)
+    turns.finish()
+    return whole
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.5])
+def test_what_the_marks_cost_is_taken_off(cost):
+    clock = FakeClock(cost)
+    turns, body = turns_of(engine_of(), clock)
+    whole = measured(turns, body, clock, rounds=3)
+    assert turns.once[0].seconds["mlp"] == WHOLE["mlp"] + cost * MARKS["mlp"]
+    assert turns.finely[0].total - turns.once[0].total == cost * T * (3 + 7 * N_LAYER)
+    metrics = turns.summary(whole)
+    found, watched = values(metrics), cost  # the unmarked rounds' own clock is read once within them
+    assert found.pop("hook_cost") == cost
+    assert found.pop("phase_sum") == found.pop("total_latency") == fsum(WHOLE.values()) + watched
+    assert found == {f"phase_{p}": seconds + (watched if p == "other" else 0) for p, seconds in WHOLE.items()}
+    assert not imbalance(metrics)
+
+
+@pytest.mark.parametrize(("rounds", "order"), [(1, "fou"), (2, "fouuof"), (4, "fouuoffouuof"), (5, "fouuoffouuoffou")])
+def test_marked_rounds_stand_around_unmarked_ones_as_many_of_each(rounds, order):
+    ran = []
+
+    def divide(finely):
+        ran.append("f" if finely else "o")
+        return division([1.0] * 5)
+
+    turns = Turns(divide)
+    measured(turns, lambda: ran.append("u"), FakeClock(), rounds)
+    assert "".join(ran) == order and len(turns.once) == len(turns.finely) == rounds
+
+
+def test_rounds_that_warmed_up_do_not_count():
+    clock = FakeClock()
+    turns, body = turns_of(engine_of(), clock)
+    whole = measured(turns, body, clock, rounds=5)
+    turns.once[0] = turns.once[1] = division([1e6] * 5, MARKS)
+    (samples,) = turns.summary(whole[2:])["phase_mlp"]["processes"]
+    assert samples == [WHOLE["mlp"]] * 3
+
+
+def test_a_machine_that_changes_its_speed_between_turns_changes_no_phase():
+    marks = dict.fromkeys(PHASES, 1), dict.fromkeys(PHASES, 2)
+    speeds = [1.0, 2.0, 1.0, 4.0, 1.0, 8.0, 1.0]
+    once = [division([s * part for part in (3, 5, 7, 2, 4)], marks[0]) for s in speeds]
+    finely = [division([s * part for part in (4, 6, 8, 3, 5)], marks[1]) for s in speeds]
+    found = summary([16 * s for s in speeds], once, finely)
+    assert values(found) == {
+        **dict(zip([f"phase_{phase}" for phase in PHASES], [2, 4, 6, 1, 3], strict=True)),
+        "total_latency": 16,
+        "phase_sum": 16,
+        "hook_cost": 1,
+    }
+    assert found["phase_mlp"]["processes"] == [[6] * 7] and found["phase_mlp"]["interval"] == [6, 6]
+    assert found["hook_cost"]["processes"] == [[1] * 7]
+
+
+def test_one_spoilt_round_spoils_no_phase():
+    once = [division([2.0, 4.0, 6.0, 1.0, 3.0], dict.fromkeys(PHASES, 1)) for _ in range(7)]
+    finely = [division([2.0, 4.0, 6.0, 1.0, 3.0], dict.fromkeys(PHASES, 2)) for _ in range(7)]
+    once[2].seconds["attention"], finely[4].seconds["head"] = 400.0, 100.0
+    assert values(summary([16.0] * 7, once, finely))["phase_attention"] == 4
+
+
+@pytest.mark.parametrize(("excess", "sound"), [(0.029, True), (-0.029, True), (0.031, False), (-0.031, False)])
+def test_parts_that_are_not_the_whole_make_a_record_invalid(excess, sound):
+    part = 0.2 * (1 + excess)
+    once = [division([part] * 5, dict.fromkeys(PHASES, 1))] * 3
+    finely = [division([part] * 5, dict.fromkeys(PHASES, 2))] * 3
+    metrics = summary([1.0] * 3, once, finely)
+    notes = imbalance(metrics)
+    made = record.record("phases", "v1", "dense", {}, metrics, notes)
+    assert made["validity"]["ok"] is sound
+    if not sound:
+        assert f"{1 + excess:.4g} s" in notes[0] and "1 s" in notes[0] and "3%" in notes[0]
+
+
+def test_a_phase_below_zero_makes_a_record_invalid():
+    once = [division([0.25, 7.0, 7.0, 1.0, 5.75], dict.fromkeys(PHASES, 1))] * 3
+    finely = [division([0.25, 9.0, 9.0, 1.0, 6.75], dict.fromkeys(PHASES, 2))] * 3  # a mark seems to cost 1
+    (note,) = imbalance(summary([16.0] * 3, once, finely))
+    assert note.startswith("phase_embedding comes out at -0.75 s")
+
+
+@pytest.mark.gpu
+def test_a_gpus_stream_is_divided_by_its_own_events():
+    model, clock = strategies.model(CONFIG, 0, torch.float32).to("cuda"), device_clock("cuda")
+    engine = kvgpt.Engine(model, "v2")
+    ids = torch.zeros(1, 1, dtype=torch.int64, device="cuda")
+    engine.generate(ids, T)
+    begun = clock()
+    found = divided(lambda: engine.generate(ids, T), engine.model, clock)
+    whole = clock() - begun
+    assert found.marks == MARKS and all(found.seconds[phase] > 0 for phase in PHASES)
+    assert found.total <= whole + 1e-6 * (found.count + 2)
