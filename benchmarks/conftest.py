@@ -36,7 +36,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.stash[SETTINGS]
     for argument, axis in AXES.items():
         if argument in metafunc.fixturenames:
-            values = getattr(chosen, axis)
+            asked = metafunc.config.getoption(f"--kvgpt-{axis.replace('_', '-')}")
+            values = getattr(chosen, axis) if asked else getattr(metafunc.module, axis.upper(), getattr(chosen, axis))
             metafunc.parametrize(argument, values, ids=[f"{argument}={value}" for value in values])
     if "variant" in metafunc.fixturenames and not hasattr(metafunc.module, "BEYOND"):
         asked = metafunc.config.getoption("--kvgpt-variants") or chosen.caches

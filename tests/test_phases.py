@@ -1,5 +1,6 @@
 """Phases: the parts of a generation are its whole, to the last digit where the clock has no noise."""
 
+import json
 from functools import partial
 from math import fsum
 
@@ -15,7 +16,9 @@ import kvgpt
 from kvgpt import record
 from kvgpt.conformance import strategies
 from kvgpt.measure.clocks import Mark, device_clock
-from kvgpt.measure.phases import PHASES, Division, Turns, divided, imbalance, summary
+from kvgpt.measure.phases import PHASES, TOLERANCE, Division, Turns, divided, imbalance, summary
+
+pytest_plugins = ["pytester"]
 
 N_LAYER, T = 4, 3
 CONFIG = kvgpt.GPTConfig(n_layer=N_LAYER, n_head=1, n_embd=4, vocab_size=7, block_size=8)
@@ -229,6 +232,54 @@ def test_a_phase_below_zero_makes_a_record_invalid():
     finely = [division([0.25, 9.0, 9.0, 1.0, 6.75], dict.fromkeys(PHASES, 2))] * 3  # a mark seems to cost 1
     (note,) = imbalance(summary([16.0] * 3, once, finely))
     assert note.startswith("phase_embedding comes out at -0.75 s")
+
+
+@pytest.fixture
+def bench(pytester, pytestconfig, monkeypatch, tmp_path):
+    """Run the phases of a tiny model somewhere else."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    config = kvgpt.GPTConfig(n_layer=2, n_head=1, n_embd=64, vocab_size=257, block_size=300)
+    strategies.model(config, 0, torch.float32).save_pretrained(tmp_path / "tiny")
+    here = pytestconfig.rootpath
+
+    def run(*arguments):
+        return pytester.runpytest_subprocess(
+            str(here / "benchmarks" / "bench_phases.py"),
+            f"--rootdir={here}",
+            f"-c{here / 'pytest.ini'}",
+            f"--kvgpt-model={tmp_path / 'tiny'}",
+            *arguments,
+        )
+
+    return run
+
+
+def test_phases_are_measured_at_lengths_of_their_own_where_the_context_allows(bench):
+    result = bench("--collect-only", "-q", "--kvgpt-variants=v1,v2")
+    result.stdout.fnmatch_lines(
+        ["*new_tokens=256*v1*", "*new_tokens=256*v2*", "left out 2 cases: * 512 were asked for"]
+    )
+
+
+def test_a_case_leaves_a_record_with_all_its_parts(bench, pytester):
+    out, grid = pytester.path / "out.json", pytester.path / "short.toml"
+    grid.write_text("lengths = [4]\nbatch_sizes = [2]\nseconds = 0.2\nprecision = 1.0\n")
+    arguments = [f"--kvgpt-grid={grid}", "--kvgpt-lengths=4", "--kvgpt-variants=v0,v2"]
+    result = bench(*arguments, f"--benchmark-json={out}")
+    assert result.ret == 0, result.stdout.str()
+    made = [one["extra_info"]["kvgpt"] for one in json.loads(out.read_text())["benchmarks"]]
+    assert [(one["family"], one["variant"]) for one in made] == [("phases", "v0"), ("phases", "v2")]
+    for one in made:
+        figures = one["metrics"]
+        assert one["workload"]["new_tokens"] == 4 and one["details"]["marks"] == 2 * 2 + 3
+        parts = [figures[f"phase_{phase}"]["value"] for phase in PHASES]
+        assert figures["phase_sum"]["value"] == pytest.approx(fsum(parts))
+        assert figures["per_token_latency"]["value"] == pytest.approx(figures["total_latency"]["value"] / 4)
+        rounds = {len(figures[name]["processes"][0]) for name in ("total_latency", "phase_mlp", "hook_cost")}
+        assert len(rounds) == 1 and min(rounds) >= 1
+        excess = abs(figures["phase_sum"]["value"] / figures["total_latency"]["value"] - 1)
+        said = [note for note in one["validity"]["notes"] if note.startswith("the phases sum to")]
+        assert len(said) == (excess > TOLERANCE)
 
 
 @pytest.mark.gpu
