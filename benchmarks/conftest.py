@@ -1,8 +1,9 @@
 """Which cases there are, in which order, and which of them cannot be measured here.
 
 A benchmark is one file. The axes of the grid that its cases name as arguments are filled in here, the variant last. It
-may add axes in a ``pytest_generate_tests`` of its own, and say of its variants: ``ALSO``, those measured beside the
-grid's; ``PEERS = True``, that other systems can be measured by it; ``BEYOND``, that it picks them itself.
+may add axes in a ``pytest_generate_tests`` of its own, and name values of its own: ``LENGTHS`` and ``BATCH_SIZES``, in
+place of the grid's unless a run asks for others; ``ALSO``, variants beside the grid's; ``PEERS = True``, that other
+systems can be measured by it; ``BEYOND``, that it picks its variants itself.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from kvgpt.measure import calibration, memory
 
 def answers():
     clock = FakeClock()
-    return {answer.what: answer for answer in calibration.calibrate("cpu", clock, 1e10, clock.pass_)}
+    return {answer.what: answer for answer in calibration.calibrate("cpu", clock, 1e10, clock.advance)}
 
 
 def wrong():
@@ -25,12 +25,12 @@ def test_sound_instruments_give_every_known_answer():
 @pytest.mark.parametrize(("speed", "right"), [(1.0, True), (1.019, True), (1.021, False), (0.979, False)])
 def test_a_clock_that_is_two_percent_off_is_found_out(speed, right):
     clock = FakeClock()
-    assert calibration.slept(lambda: speed * clock(), clock.pass_).right is right
+    assert calibration.slept(lambda: speed * clock(), clock.advance).right is right
 
 
 def test_a_machine_that_wakes_late_once_is_no_wrong_clock():
     clock, late = FakeClock(), [0.3, 0.0, 0.1, 0.0, 0.0]
-    assert calibration.slept(clock, lambda seconds: clock.pass_(seconds + late.pop())).right
+    assert calibration.slept(clock, lambda seconds: clock.advance(seconds + late.pop())).right
 
 
 def test_this_machines_clock_is_right():

@@ -7,23 +7,22 @@ from fake_clock import FakeClock, FakeEvent
 from kvgpt.measure import clocks
 
 
-def test_nothing_waits_until_two_marks_are_subtracted(monkeypatch):
-    clock = FakeClock()
-    monkeypatch.setattr(FakeEvent, "waits", 0)
-    begun = clocks.Mark(FakeEvent(clock))
-    clock.pass_(0.25)
-    ended = clocks.Mark(FakeEvent(clock))
-    clock.pass_(9.0)
-    assert FakeEvent.waits == 0
-    assert ended - begun == pytest.approx(0.25) and FakeEvent.waits == 1
+def test_nothing_waits_until_two_marks_are_subtracted():
+    clock, log = FakeClock(), []
+    begun = clocks.Mark(FakeEvent(clock, log))
+    clock.advance(0.25)
+    ended = clocks.Mark(FakeEvent(clock, log))
+    clock.advance(9.0)
+    assert log == ["record", "record"]
+    assert ended - begun == pytest.approx(0.25) and log == ["record", "record", "synchronize"]
 
 
 def test_a_late_pair_is_as_fine_as_an_early_one():
     clock = FakeClock()
-    clock.pass_(3600.0)
-    begun = clocks.Mark(FakeEvent(clock))
-    clock.pass_(1e-6)
-    assert clocks.Mark(FakeEvent(clock)) - begun == pytest.approx(1e-6, rel=1e-3)
+    clock.advance(3600.0)
+    begun = clocks.Mark(FakeEvent(clock, []))
+    clock.advance(1e-6)
+    assert clocks.Mark(FakeEvent(clock, [])) - begun == pytest.approx(1e-6, rel=1e-3)
 
 
 def test_a_cpu_has_one_clock():

@@ -36,7 +36,7 @@ def run(durations, clock=None, disabled=False, setup=lambda: None, **effort):
     left, bench = list(durations), Bench(clock, disabled)
 
     def body():
-        clock.pass_(left.pop(0) if len(left) > 1 else left[0])
+        clock.advance(left.pop(0) if len(left) > 1 else left[0])
         return "done"
 
     settings = SimpleNamespace(**{"warmup": 1, "rounds": 6, "precision": 0.02, "seconds": 100.0} | effort)
@@ -86,7 +86,7 @@ def test_without_a_warm_up_one_round_says_how_long_it_is():
 
 def test_setup_runs_untimed_before_every_round():
     clock, calls = FakeClock(), []
-    found, _, _ = run([1.0], clock=clock, setup=lambda: (calls.append(1), clock.pass_(5.0)), seconds=1e4)
+    found, _, _ = run([1.0], clock=clock, setup=lambda: (calls.append(1), clock.advance(5.0)), seconds=1e4)
     assert found.seconds == [1.0] * 6 and found.host == [1.0] * 6 and len(calls) == 7
 
 
