@@ -223,6 +223,7 @@ class Case:
     metrics: Mapping[str, Mapping[str, Any]]
     valid: bool
     notes: tuple[str, ...]
+    details: Mapping[str, Any]
 
     def value(self, metric: str) -> float | None:
         figure = self.metrics.get(metric)
@@ -268,7 +269,8 @@ def read(path: Path) -> Results:
             raise ValueError(f"{where}: {error}") from error
         validity, notes = made["validity"], tuple(map(str, made["validity"]["notes"]))
         identity = (str(benchmark.get("fullname", number)), made["family"], made["variant"], made["canonical"])
-        cases.append(Case(*identity, Workload(made["workload"], where), made["metrics"], validity["ok"], notes))
+        figures = (made["metrics"], validity["ok"], notes, made.get("details", {}))
+        cases.append(Case(*identity, Workload(made["workload"], where), *figures))
     if not cases:
         raise ValueError(f"{path}: {len(benchmarks)} benchmarks, none with a record of kvgpt's")
     own = machine.get("kvgpt")
