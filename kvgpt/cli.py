@@ -1,4 +1,4 @@
-"""The ``kvgpt`` command: generate | train | variants | diff | plot | fetch | doctor | clocks."""
+"""The ``kvgpt`` command: generate | train | variants | diff | plot | check | fetch | doctor | clocks."""
 
 import argparse
 import codecs
@@ -13,6 +13,8 @@ from pathlib import Path
 from kvgpt import __version__
 from kvgpt.config import POSITION_EMBEDDINGS, PRESETS, GPTConfig
 from kvgpt.recipes import variants
+
+RESULTS = "written by pytest benchmarks --benchmark-json, or the original research's results.jsonl"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,12 +135,16 @@ def _shown(token: bytes) -> str:
         return repr(token)
 
 
-def plot(parsed: argparse.Namespace) -> None:
-    """Draw the figures and write the table of a results file."""
+def plot(parsed: argparse.Namespace) -> int:
+    """Draw the figures and write the table of a results file; 1 where its figures contradict each other."""
     from kvgpt import record
-    from kvgpt.report import figures, table
+    from kvgpt.report import consistency, figures, original, table
 
-    results = record.read(parsed.results)
+    results = original.read(parsed.results) if original.recognises(parsed.results) else record.read(parsed.results)
+    if broken := consistency.violations(results):
+        print(f"kvgpt plot: nothing was drawn: {parsed.results} contradicts itself:", file=sys.stderr)
+        print(*broken, sep="\n", file=sys.stderr)
+        return 1
     summary = table.summary(results)
     parsed.out.mkdir(parents=True, exist_ok=True)
     written, missing = figures.draw(results, parsed.out)
@@ -151,6 +157,16 @@ def plot(parsed: argparse.Namespace) -> None:
     print(
         f"wrote {len(written) + 1} files: {path} and {', '.join(sorted({one.stem for one in written}))} in {parsed.out}"
     )
+    return 0
+
+
+def check(parsed: argparse.Namespace) -> int:
+    """Print where results contradict themselves; 1 where they do, and where one is no baseline though it must be."""
+    from kvgpt.report import checked
+
+    lines, sound = checked.report(parsed.results, parsed.baseline)
+    print(*lines, sep="\n")
+    return int(not sound)
 
 
 def fetch(parsed: argparse.Namespace) -> None:
@@ -251,10 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     one.set_defaults(run=diff)
 
-    one = commands.add_parser("plot", help="draw the figures of a results file")
-    one.add_argument("results", type=Path, metavar="OUT.json", help="written by pytest benchmarks --benchmark-json")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR")
-    one.set_defaults(run=plot)
+    _add_reports(commands)
 
     one = commands.add_parser("fetch", help="download models, the gpt2 encoding or WikiText-2 for later runs")
     one.add_argument("names", nargs="+", metavar="NAME", help="gpt2-encoding, wikitext-2, or a model's name")
@@ -277,3 +290,20 @@ def _add_device_commands(commands: "argparse._SubParsersAction[argparse.Argument
     two.add_argument("--sm", type=int, metavar="MHZ", help="default: the application clock, else the base clock")
     actions.add_parser("unlock", help="whoever locked it")
     one.set_defaults(run=clocks)
+
+
+def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    one = commands.add_parser("plot", help="draw the figures of a results file")
+    one.add_argument("results", type=Path, metavar="OUT.json", help=RESULTS)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.set_defaults(run=plot)
+
+    one = commands.add_parser(
+        "check",
+        help="whether the figures of results files contradict each other, their closed forms or the device",
+        description="Hold results files to every rule of consistency, each file by itself. Exit code: 1 where one "
+        "breaks a rule, 2 for what is no results file, else 0.",
+    )
+    one.add_argument("results", type=Path, nargs="+", metavar="FILE", help=RESULTS)
+    one.add_argument("--baseline", action="store_true", help="refuse records that are not valid, too")
+    one.set_defaults(run=check)

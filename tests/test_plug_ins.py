@@ -119,7 +119,7 @@ def test_no_grid_names_a_plug_in(trap, tmp_path):
 
 def test_no_results_file_names_a_plug_in(trap, tmp_path, capsys):
     path = tmp_path / "out.json"
-    metrics = {name: record.metric(name, 0.5) for name in ("total_latency", "per_token_latency")}
+    metrics = {name: record.metric(name, value) for name, value in (("total_latency", 4.0), ("per_token_latency", 0.5))}
     workload = {"model": trap, "weights": trap, "dtype": "float32", "device": "cpu", "batch_size": 1, "new_tokens": 8}
     made = record.record("latency", trap, trap, workload, metrics)
     benchmark = {"fullname": trap, "params": {"variant": trap}, "extra_info": {"kvgpt": made}}

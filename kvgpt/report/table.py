@@ -6,6 +6,7 @@ from kvgpt.report.select import axis, latest_length, pick, scored
 
 HEADINGS = ("variant", "cache", "ms/token", f"time/{REFERENCE}", "cache MB", f"bytes/{REFERENCE}", "peak MB")
 UNKNOWN = "-"
+MARK = "*"  # of a row with a figure that is not valid
 
 
 def summary(results: Results) -> str:
@@ -30,6 +31,11 @@ def summary(results: Results) -> str:
         headings = [*HEADINGS, *(column for mode in modes for column in (f"perplexity, {mode}", "change"))]
         rows = [[_escape(cell) for cell in _row(name, timed, sized, quality)] for name in names]
         parts.append(_markdown(headings, rows))
+    unfit = [f"- {case.name}: {', '.join(case.notes)}" for case in results.cases if not case.valid]
+    if unfit:
+        parts.append(f"\\{MARK} not valid, so not to be relied on nor compared with:\n")
+        parts += [_escape(line) for line in unfit]
+        parts.append("")
     return "\n".join(parts)
 
 
@@ -40,7 +46,7 @@ def _mode(mode: str, case: Case) -> str:
 def _row(name: str, timed: dict[str, Case], sized: dict[str, Case], quality: dict[str, dict[str, Case]]) -> list[str]:
     known = [cases[name] for cases in (timed, sized, *quality.values()) if name in cases]
     row = [
-        name,
+        name if all(case.valid for case in known) else f"{name} {MARK}",
         known[0].canonical,
         _figure(timed.get(name), "per_token_latency", 1e3, ".3f"),
         _ratio(timed, name, "per_token_latency"),
