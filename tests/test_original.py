@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kvgpt import cli
+from kvgpt import cli, record
 from kvgpt.report import consistency, original
 
 A6000 = {"gpu_name": "NVIDIA RTX A6000", "pytorch_version": "2.9.1+cu128", "dtype": "bfloat16"}
@@ -88,6 +88,19 @@ def test_lines_become_cases_in_si_units(tmp_path):
 def test_likely_spellings_are_understood(tmp_path, what, figures, metric, value):
     (case,) = original.read(written(tmp_path, line(what, "v1", seq_len=64, **figures))).cases
     assert case.value(metric) == pytest.approx(value) and case.workload["new_tokens"] == 64
+
+
+def test_what_a_line_says_of_its_workload_is_kept(tmp_path):
+    lines = [
+        line("perplexity", "v1", ppl=21.72, autoregressive=True, max_tokens=4096),
+        line("vram_vs_T", "v1", T=64, batch_size=8, vram_mb=900, num_params=7),
+        line("max_batch_capacity", "v1", T=64, max_batch=8, total_vram_gb=48),
+    ]
+    scored, held, fits = original.read(written(tmp_path, *lines)).cases
+    assert scored.workload["mode"] == "autoregressive"
+    assert held.workload["batch_size"] == 8
+    assert held.metrics["weights_bytes"] == record.metric("weights_bytes", 14, kind="modelled")
+    assert fits.workload["memory_budget"] == 48e9 and "batch_size" not in fits.workload
 
 
 def test_of_a_total_and_a_time_a_token_the_other_is_worked_out(tmp_path):
