@@ -350,6 +350,11 @@ def test_a_run_that_is_not_valid_is_no_baseline():
         consistency.baseline(results(cases))
     assert "case 3: throttled; and 2 more" in str(why.value) and "case 4" not in str(why.value)
     consistency.baseline(results([replace(case, valid=True, notes=()) for case in cases]))
+    wrong = made("latency", "v1", sized | {"new_tokens": 8}, {"total_latency": 1.0, "per_token_latency": 1.0})
+    with pytest.raises(
+        ValueError, match="it contradicts itself, so no figure of it is shown:\nlatency: 8 tokens of 1 s"
+    ):
+        consistency.baseline(results([wrong]))
 
 
 def written(path, cases):
