@@ -10,10 +10,9 @@ PHASES = ("phase_embedding", "phase_attention", "phase_mlp", "phase_head", "phas
 
 
 def no_time_is_under_its_floor(results: Results) -> Iterator[Finding]:
-    """Nothing is faster than its bytes and operations allow, unless its working set stayed in a cache of the device."""
+    """Nothing is faster than its bytes and operations allow, at the bandwidth of a working set of its size."""
     for case in results.cases:
-        in_cache = "its working set fits the last-level cache" if case.details.get("in_cache") is True else None
-        excuse = in_cache or invalid(case)
+        excuse = invalid(case)
         for name, floor in FLOORS.items():
             time, least = case.value(name), case.value(floor)
             if time is not None and least is not None:
