@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kvgpt import peers, registry
-from kvgpt.measure import clocks, device, fixtures, subject
+from kvgpt.measure import clocks, device, fixtures, passes, subject
 from kvgpt.measure.fixtures import ANSWERS, FLOORS, SAID
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
@@ -25,10 +25,12 @@ AXES = {"batch_size": "batch_sizes", "new_tokens": "lengths", "context": "length
 REASONS = pytest.StashKey[dict[str, list[str]]]()
 
 
+@pytest.hookimpl(trylast=True)  # once the settings are there
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REASONS] = {}
     config.addinivalue_line("markers", "kvgpt_storage: measures what a cache holds, and so none that holds nothing")
     config.pluginmanager.register(fixtures, "kvgpt.fixtures")
+    passes.register(config)
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kvgpt import strict_json
+from kvgpt import journal, strict_json
 
 SCHEMA = 1
 LARGEST_FILE = 64 * 2**20  # bytes
@@ -236,11 +236,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Results:
-    """A results file: its cases in their order, and the device they ran on."""
+    """A results file: its cases in their order, and the device they ran on; ``repeated`` where :func:`merge` left some
+    out because they were there already.
+    """
 
     path: Path
     device: Mapping[str, Any]
     cases: tuple[Case, ...]
+    repeated: tuple[Case, ...] = ()
 
     def of(self, family: str, metric: str) -> list[Case]:
         """The cases of a family that have this metric."""
@@ -248,12 +251,10 @@ class Results:
 
 
 def read(path: Path) -> Results:
-    """A pytest-benchmark JSON written by kvgpt's benchmarks; ValueError says what is wrong with any other file."""
-    data = strict_json.read(path, LARGEST_FILE, "a results file")
-    benchmarks = data.get("benchmarks")
-    machine = data.get("machine_info")
-    if not isinstance(benchmarks, list) or not isinstance(machine, dict):
-        raise ValueError(f"{path}: no results of pytest-benchmark: expected 'benchmarks' and 'machine_info'")
+    """A pytest-benchmark JSON written by kvgpt's benchmarks, or the journal of a run, whole or cut short (``*.jsonl``);
+    ValueError says what is wrong with any other file.
+    """
+    benchmarks, device = _of_journal(path) if path.suffix == ".jsonl" else _of_json(path)
     cases = []
     for number, benchmark in enumerate(benchmarks):
         where = f"{path}: benchmark {number}"
@@ -273,6 +274,44 @@ def read(path: Path) -> Results:
         cases.append(Case(*identity, Workload(made["workload"], where), *figures))
     if not cases:
         raise ValueError(f"{path}: {len(benchmarks)} benchmarks, none with a record of kvgpt's")
+    return Results(path, device, tuple(cases))
+
+
+def _of_json(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
+    data = strict_json.read(path, LARGEST_FILE, "a results file")
+    benchmarks, machine = data.get("benchmarks"), data.get("machine_info")
+    if not isinstance(benchmarks, list) or not isinstance(machine, dict):
+        raise ValueError(f"{path}: no results of pytest-benchmark: expected 'benchmarks' and 'machine_info'")
     own = machine.get("kvgpt")
     device = own.get("device", {}) if isinstance(own, dict) else {}
-    return Results(path, device if isinstance(device, dict) else {}, tuple(cases))
+    return benchmarks, device if isinstance(device, dict) else {}
+
+
+def _of_journal(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
+    found = journal.read(path)
+    if found is None:
+        raise ValueError(f"{path}: an empty journal: its run ended before a case did")
+    return list(found.entries.values()), found.header["device"]
+
+
+def merge(several: Sequence[Results]) -> Results:
+    """The cases of several results as one: of those with one family, variant and workload the first, the others in
+    ``repeated``. ValueError where they ran on devices that differ, with both names.
+    """
+    if not several:
+        raise ValueError("no results to merge: name at least one file")
+    first, kept, repeated = several[0], dict[Any, Case](), list[Case]()
+    for results in several:
+        _check_device(first, results)
+        for case in results.cases:
+            identity = case.family, case.variant, frozenset(case.workload.items())
+            if kept.setdefault(identity, case) is not case:
+                repeated.append(case)
+    return Results(first.path, first.device, tuple(kept.values()), tuple(repeated))
+
+
+def _check_device(first: Results, other: Results) -> None:
+    differ = journal.differences(first.device, other.device)
+    if differ:
+        names = [f"{one.path} ran on {one.device.get('name', 'an unknown device')}" for one in (first, other)]
+        raise ValueError(f"{', '.join(names)}: {'; '.join(differ)}: figures of different devices are not merged")

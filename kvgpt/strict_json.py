@@ -1,8 +1,12 @@
-"""JSON files that anybody may have written: bounded in size and depth, and each key, number and name read one way."""
+"""JSON files that anybody may have written: bounded in size and depth, and each key, number and name read one way. What
+is written here is read back the same.
+"""
 
 import json
 import math
+import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,33 @@ def parse(data: bytes | str) -> dict[str, Any]:
     if level:
         raise ValueError(f"nested deeper than {DEEPEST}")
     return value
+
+
+def write(path: Path, data: Mapping[str, Any]) -> None:
+    """Write an object whole or not at all; OSError leaves the file that was there before."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="ascii") as file:
+            file.write(json.dumps(plain(data), indent=4, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def plain(value: Any) -> Any:
+    """``value`` in what strict JSON has: functions and classes by their names, and anything else by its text."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in value]
+    return str(getattr(value, "__qualname__", value)) if callable(value) else str(value)
 
 
 def _inside(value: dict[str, Any] | list[Any]) -> Any:

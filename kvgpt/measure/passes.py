@@ -1,0 +1,149 @@
+"""Passes: ``--kvgpt-repeats N`` runs N fresh processes one after another, every second one backwards, and folds them.
+
+What differs between processes (memory layout, clocks, neighbours) does not show within one. The parent measures none.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from kvgpt import journal, record, strict_json
+from kvgpt.measure.folding import fold
+from kvgpt.measure.progress import LINE, Progress
+from kvgpt.measure.recorder import Recorder
+from kvgpt.options import SETTINGS
+
+
+def register(config: pytest.Config) -> None:
+    """The plug-ins of a run: one that measures and records, or one that starts such runs, where they are timed."""
+    chosen = config.stash[SETTINGS]
+    if chosen.repeats > 1 and is_timed(config):
+        results = config.getoption("benchmark_json")
+        if results is None:
+            raise pytest.UsageError(
+                "--kvgpt-repeats: passes are folded into a file: name one, --benchmark-json=OUT.json"
+            )
+        config.pluginmanager.register(Passes(config, results, chosen.repeats, chosen.resume), "kvgpt-passes")
+        return
+    recorder = Recorder(config)
+    config.pluginmanager.register(recorder, "kvgpt-recorder")
+    config.pluginmanager.register(Progress(config, recorder), "kvgpt-progress")
+
+
+def is_timed(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark times anything: not when disabled, and not where workers share the cases."""
+    off, on, skip = (config.getoption(f"benchmark_{name}") for name in ("disable", "enable", "skip"))
+    shared_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
+    return not (off and not on) and not skip and not shared_out and not config.option.collectonly
+
+
+class Passes:
+    """The parent: starts the passes, relays their lines, and writes what they found as one results file.
+
+    Beside ``OUT.json`` stand ``OUT.json.passes/`` with each pass's own JSON and journal, and ``OUT.json.passN.log``.
+    """
+
+    def __init__(self, config: pytest.Config, results: Path, count: int, resume: bool) -> None:
+        self.config, self.results, self.count, self.resume = config, results.absolute(), count, resume
+        self.folder = self.results.with_name(f"{results.name}.passes")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool:
+        """Nothing to collect: the parent holds no model while its passes measure."""
+        session: Any = self.config.pluginmanager.get_plugin("pytest-benchmark")
+        session.json = None  # what this run found is folded, not saved
+        try:
+            journal.check_ended(self.results)
+            if not self.resume:
+                self._make_room()
+            self.folder.mkdir(exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise pytest.UsageError(str(error)) from error
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for number in self._numbers():
+            code = self._run(number)
+            if code:
+                reason = f"pass {number} of {self.count} ended with exit code {code}: see {self._log(number)}"
+                pytest.exit(reason, returncode=code if code > 0 else 128 - code)  # of a signal, as shells have it
+        try:
+            session.testscollected = self._fold()
+        except (OSError, ValueError) as error:
+            pytest.exit(f"{self.results}: {error}", returncode=pytest.ExitCode.TESTS_FAILED)
+        return True
+
+    def _make_room(self) -> None:
+        """ValueError where passes of an earlier run are there that no results file holds."""
+        found = [journal.read(path) for path in sorted(self.folder.glob(f"*{journal.SUFFIX}"))]
+        lacking = journal.lacks(self.results, fold([one.entries for one in found if one is not None]))
+        if lacking:
+            held = f"{self.results.name} lacks {len(lacking)} cases that these passes hold"
+            raise ValueError(f"{self.folder}: {held}: {journal.WAYS_OUT}")
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _run(self, number: int) -> int:
+        """One pass in a process of its own; its exit code. Ctrl-C is passed on, and what it has is on disk then."""
+        command = [sys.executable, "-m", "pytest", *self._arguments(number)]
+        directory, pipe = self.config.invocation_params.dir, subprocess.PIPE
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": subprocess.STDOUT}
+        with (
+            self._log(number).open("ab" if self.resume else "wb") as log,
+            # A process group of its own: the terminal's Ctrl-C reaches the parent alone, which passes it on once.
+            subprocess.Popen(command, cwd=directory, process_group=0, **streams) as child,  # noqa: S603 - as above
+        ):
+            try:
+                self._relay(child.stdout, log, number)
+                child.wait()
+            except KeyboardInterrupt:
+                child.send_signal(signal.SIGINT)
+                self._relay(child.stdout, log, number)
+                child.wait()
+                raise
+            finally:
+                child.kill()  # where it lives on: after a second Ctrl-C, or where its log could not be written
+        return child.returncode
+
+    def _arguments(self, number: int) -> list[str]:
+        """Those of this run, and after them those that are the pass's own: of what is given twice the last counts."""
+        given = list(map(str, self.config.invocation_params.args))
+        own = ["--kvgpt-repeats=1", f"--benchmark-json={self._json(number)}"]
+        if number % 2 == 0:
+            own += ["-p", "kvgpt.measure.backwards"]
+        end = given.index("--") if "--" in given else len(given)
+        return [*given[:end], *own, *given[end:]]
+
+    def _relay(self, lines: IO[bytes] | None, log: IO[bytes], number: int) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        for line in lines or ():
+            log.write(line)
+            log.flush()
+            text = line.decode(errors="replace").rstrip()
+            if terminal is not None and re.match(LINE, text):
+                terminal.write_line(f"pass {number}/{self.count} {text}")
+                terminal.flush()
+
+    def _fold(self) -> int:
+        """Write the results file, whole or not at all; how many cases it has."""
+        found = [strict_json.read(self._json(number), record.LARGEST_FILE, "a pass") for number in self._numbers()]
+        entries = fold([{entry["fullname"]: entry for entry in one["benchmarks"]} for one in found])
+        strict_json.write(self.results, {**found[0], "benchmarks": entries})
+        journal.beside(self.results).unlink(missing_ok=True)
+        return len(entries)
+
+    def _numbers(self) -> range:
+        return range(1, self.count + 1)
+
+    def _json(self, number: int) -> Path:
+        return self.folder / f"pass{number}.json"
+
+    def _log(self, number: int) -> Path:
+        return self.results.with_name(f"{self.results.name}.pass{number}.log")

@@ -1,0 +1,138 @@
+"""A tiny project of benchmark cases that measure nothing, for what records, resumes and repeats runs.
+
+Files in it say what goes wrong: ``trouble/NAME`` holds the case in which it does.
+"""
+
+import json
+
+CONFTEST = '''
+import os, signal
+from pathlib import Path
+
+import pytest
+
+from kvgpt import record
+from kvgpt.measure import passes
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    passes.register(config)
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    machine_info["kvgpt"] = {"device": {"kind": "cpu", "name": (HERE / "device").read_text(), "torch": "2.9"}}
+
+
+class Case:
+    def __init__(self, benchmark, variant):
+        self.benchmark, self.variant = benchmark, variant
+
+    def begin(self, family, **fields):
+        self.family, self.fields = family, fields
+
+    def end(self, metrics, notes=()):
+        made = record.record(self.family, self.variant, self.variant, self.fields, metrics, notes)
+        self.benchmark.extra_info["kvgpt"] = made
+
+    def failed(self, reason):
+        self.end({}, [reason])
+
+
+@pytest.fixture
+def case(benchmark, variant):
+    return Case(benchmark, variant)
+
+
+@pytest.fixture
+def trouble(request, variant, new_tokens):
+    """``trouble(name)``: whether this goes wrong in this case."""
+    with (HERE / "ran").open("a") as file:
+        print(request.node.nodeid, file=file)
+    place = f"{variant} {new_tokens}"
+    return lambda name: (HERE / "trouble" / name).is_file() and (HERE / "trouble" / name).read_text() == place
+
+
+@pytest.fixture
+def body(trouble):
+    rounds = []
+
+    def run():
+        rounds.append(1)
+        if trouble("memory"):
+            raise MemoryError("cannot take 9 bytes")
+        if len(rounds) == 2 and trouble("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if len(rounds) == 2 and trouble("interrupt"):
+            os.kill(os.getpid(), signal.SIGINT)
+        if len(rounds) == 2 and trouble("parent"):
+            os.kill(os.getppid(), signal.SIGINT)
+            signal.pause()
+
+    return run
+'''
+
+BENCH = '''
+import pytest
+
+from kvgpt.record import metric
+
+
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+@pytest.mark.parametrize("new_tokens", [8, 16])
+def bench_latency(benchmark, case, body, trouble, variant, new_tokens):
+    case.begin("latency", new_tokens=new_tokens, batch_size=1)
+    benchmark.pedantic(body, rounds=3)
+    assert not trouble("assertion")
+    if benchmark.stats and not trouble("record"):
+        case.end({"per_token_latency": metric("per_token_latency", 0.00123, samples=benchmark.stats.stats.data)})
+'''
+
+CASES = [f"bench_it.py::bench_latency[{tokens}-{variant}]" for tokens in (8, 16) for variant in ("v1", "v2")]
+
+
+class Project:
+    """The project in ``pytester``'s folder, and what its runs leave there."""
+
+    def __init__(self, pytester):
+        self.pytester, self.path = pytester, pytester.path
+        self.out = self.path / "out.json"
+        self.journal = self.path / "out.json.journal.jsonl"
+        pytester.makeconftest(CONFTEST)
+        pytester.makeini("[pytest]\npython_files = bench_*.py\npython_functions = bench_*\n")
+        pytester.makepyfile(bench_it=BENCH)
+        (self.path / "device").write_text("a CPU")
+        (self.path / "trouble").mkdir()
+
+    def run(self, *arguments, fresh_process=False):
+        """A run of the project's benchmarks that writes ``out.json``."""
+        start = self.pytester.runpytest_subprocess if fresh_process else self.pytester.runpytest_inprocess
+        return start(f"--benchmark-json={self.out}", "-p", "no:cacheprovider", *arguments)
+
+    def trouble(self, name, place):
+        (self.path / "trouble" / name).write_text(place)
+
+    def calm(self):
+        for path in (self.path / "trouble").iterdir():
+            path.unlink()
+
+    def ran(self):
+        """The cases that ran since this was asked last."""
+        path = self.path / "ran"
+        names = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return names
+
+    def entries(self):
+        return json.loads(self.out.read_text())["benchmarks"]
+
+    def names(self):
+        return [entry["fullname"] for entry in self.entries()]
+
+    def journaled(self):
+        """The names in the journal, each line whole."""
+        header, *entries = [json.loads(line) for line in self.journal.read_text().splitlines()]
+        assert header["schema"] == 1 and self.journal.read_bytes().endswith(b"\n")
+        return [entry["fullname"] for entry in entries]

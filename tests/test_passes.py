@@ -1,0 +1,115 @@
+"""Passes: fresh processes one after another, every second one backwards, folded into one file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from standin import CASES, Project
+
+from kvgpt import journal, record, strict_json
+from kvgpt.measure import passes
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    return Project(pytester)
+
+
+def test_passes_run_there_and_back_and_are_folded(project):
+    result = project.run("--kvgpt-repeats=3", "-k", "8")
+    assert result.ret == 0
+    assert project.ran() == [CASES[0], CASES[1], CASES[1], CASES[0], CASES[0], CASES[1]]
+    result.stdout.fnmatch_lines(
+        [
+            "pass 1/3 [[]1/2] latency v1 T=8 B=1: 1.23 ms/token*",
+            "pass 2/3 [[]1/2] latency v2 T=8 B=1: 1.23 ms/token*",
+            "pass 2/3 [[]2/2] latency v1 T=8 B=1: 1.23 ms/token",
+            "pass 3/3 [[]2/2] latency v2 T=8 B=1: 1.23 ms/token",
+        ]
+    )
+    assert project.names() == CASES[:2]
+    entry = project.entries()[0]
+    figure = entry["extra_info"]["kvgpt"]["metrics"]["per_token_latency"]
+    own = [record.read(project.path / "out.json.passes" / f"pass{number}.json").cases for number in (1, 2, 3)]
+    mine = [next(case for case in cases if case.variant == "v1") for cases in own]
+    assert figure["processes"] == [case.metrics["per_token_latency"]["processes"][0] for case in mine]
+    assert entry["stats"]["rounds"] == 9 == len(entry["stats"]["data"])
+    assert record.read(project.out).device["name"] == "a CPU"
+    log = (project.path / "out.json.pass2.log").read_text()
+    assert "test session starts" in log and "2 passed" in log
+    assert project.run("--kvgpt-repeats=1", "-k", "8-v1").ret == 0, "a plain run writes over what is whole"
+
+
+def test_a_pass_that_fails_ends_the_run_with_its_exit_code_and_resume_goes_on(project):
+    project.trouble("kill", "v1 8")
+    result = project.run("--kvgpt-repeats=2", "-k", "8")
+    assert result.ret == 128 + signal.SIGKILL and not project.out.exists()
+    message = f"pass 1 of 2 ended with exit code -9: see {project.path}/out.json.pass1.log"
+    assert message in result.stdout.str() + result.stderr.str()
+    project.calm()
+    project.trouble("assertion", "v1 8")
+    assert project.run("--kvgpt-repeats=2", "--kvgpt-resume", "-k", "8").ret == 1
+    project.calm()
+    project.ran()
+    refused = project.run("--kvgpt-repeats=2", "-k", "8")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR and project.ran() == []
+    assert "out.json lacks 1 cases that these passes hold: go on with --kvgpt-resume" in refused.stderr.str()
+    assert project.run("--kvgpt-repeats=2", "--kvgpt-resume", "-k", "8").ret == 0
+    assert project.ran() == [CASES[0], CASES[1], CASES[0]], "of the first pass one case was left"
+    assert project.names() == CASES[:2] and all(
+        len(entry["extra_info"]["kvgpt"]["metrics"]["per_token_latency"]["processes"]) == 2 for entry in project.entries()
+    )
+
+
+def test_ctrl_c_reaches_the_pass_and_ends_both(project):
+    project.trouble("parent", "v2 8")
+    result = project.run("--kvgpt-repeats=2", "-k", "8", fresh_process=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    log = (project.path / "out.json.pass1.log").read_text()
+    assert "1 of 2 cases have ended: go on with --kvgpt-resume" in log and "KeyboardInterrupt" in log
+    read = journal.read(project.path / "out.json.passes" / "pass1.json.journal.jsonl")
+    assert list(read.entries) == CASES[:1]
+    assert not project.out.exists() and not (project.path / "out.json.pass2.log").exists()
+
+
+def test_passes_need_a_file_to_be_folded_into(project, pytester):
+    result = pytester.runpytest_inprocess("--kvgpt-repeats=2", "-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--kvgpt-repeats: passes are folded into a file: name one" in result.stderr.str()
+
+
+@pytest.mark.parametrize("untimed", [["--benchmark-disable"], ["--benchmark-skip"], ["--collect-only"], ["-n", "1"]])
+def test_where_nothing_is_timed_there_are_no_passes(project, untimed):
+    if untimed[0] == "-n":
+        pytest.importorskip("xdist")
+    result = project.run("--kvgpt-repeats=2", *untimed, fresh_process=untimed[0] == "-n")
+    assert result.ret == 0 and not list(project.path.glob("out.json.pass*"))
+    assert not project.journal.exists()
+
+
+def test_what_a_single_run_left_unfinished_is_not_lost_to_passes(project):
+    project.run("-k", "v1")
+    project.out.unlink()
+    for option in ([], ["--kvgpt-resume"]):
+        result = project.run("--kvgpt-repeats=2", *option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "out.json lacks 2 cases that this journal holds" in result.stderr.str()
+    assert project.journaled() == [CASES[0], CASES[2]]
+
+
+def test_a_passs_own_options_come_last_but_before_what_is_no_option(project, pytester):
+    config = pytester.parseconfigure("--kvgpt-repeats=4", "--benchmark-json=x.json", "--", str(project.path))
+    made = passes.Passes(config, Path("x.json"), 4, resume=False)
+    folder = Path.cwd() / "x.json.passes"
+    given = [*config.invocation_params.args]
+    at = given.index("--")
+    one = ["--kvgpt-repeats=1", f"--benchmark-json={folder / 'pass1.json'}"]
+    assert made._arguments(1) == [*given[:at], *one, "--", *given[at + 1 :]]
+    assert made._arguments(2)[at + 2 : at + 4] == ["-p", "kvgpt.measure.backwards"]
