@@ -74,7 +74,7 @@ def body(trouble):
     return run
 '''
 
-BENCH = '''
+BENCH = """
 import pytest
 
 from kvgpt.record import metric
@@ -88,7 +88,14 @@ def bench_latency(benchmark, case, body, trouble, variant, new_tokens):
     assert not trouble("assertion")
     if benchmark.stats and not trouble("record"):
         case.end({"per_token_latency": metric("per_token_latency", 0.00123, samples=benchmark.stats.stats.data)})
-'''
+"""
+
+INI = """
+[pytest]
+addopts = -p pytest_benchmark.plugin -p kvgpt.options -p no:cacheprovider
+python_files = bench_*.py
+python_functions = bench_*
+"""
 
 CASES = [f"bench_it.py::bench_latency[{tokens}-{variant}]" for tokens in (8, 16) for variant in ("v1", "v2")]
 
@@ -96,12 +103,14 @@ CASES = [f"bench_it.py::bench_latency[{tokens}-{variant}]" for tokens in (8, 16)
 class Project:
     """The project in ``pytester``'s folder, and what its runs leave there."""
 
-    def __init__(self, pytester):
+    def __init__(self, pytester, monkeypatch):
+        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # pytest-benchmark times nothing in a worker
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # a process starts three times as fast
         self.pytester, self.path = pytester, pytester.path
         self.out = self.path / "out.json"
         self.journal = self.path / "out.json.journal.jsonl"
         pytester.makeconftest(CONFTEST)
-        pytester.makeini("[pytest]\npython_files = bench_*.py\npython_functions = bench_*\n")
+        pytester.makefile(".ini", pytest=INI)
         pytester.makepyfile(bench_it=BENCH)
         (self.path / "device").write_text("a CPU")
         (self.path / "trouble").mkdir()
@@ -109,7 +118,7 @@ class Project:
     def run(self, *arguments, fresh_process=False):
         """A run of the project's benchmarks that writes ``out.json``."""
         start = self.pytester.runpytest_subprocess if fresh_process else self.pytester.runpytest_inprocess
-        return start(f"--benchmark-json={self.out}", "-p", "no:cacheprovider", *arguments)
+        return start(f"--benchmark-json={self.out}", *arguments)
 
     def trouble(self, name, place):
         (self.path / "trouble" / name).write_text(place)

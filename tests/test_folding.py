@@ -73,7 +73,9 @@ def test_what_follows_from_the_workload_must_not_differ(name):
 
 
 def test_fractions_of_measured_times_may():
-    made = folded(*[entry({"fraction_of_floor": metric("fraction_of_floor", value, "modelled")}) for value in (0.4, 0.5)])
+    made = folded(
+        *[entry({"fraction_of_floor": metric("fraction_of_floor", value, "modelled")}) for value in (0.4, 0.5)]
+    )
     assert made["validity"]["ok"]
 
 

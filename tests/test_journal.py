@@ -1,4 +1,4 @@
-"""The journal: whole lines or none, read back as written, and never written over while it holds what nothing else does."""
+"""The journal: whole lines or none, read back as written, and never written over while nothing else holds its cases."""
 
 import json
 import os

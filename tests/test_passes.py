@@ -1,16 +1,12 @@
 """Passes: fresh processes one after another, every second one backwards, folded into one file."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from standin import CASES, Project
 
-from kvgpt import journal, record, strict_json
+from kvgpt import journal, record
 from kvgpt.measure import passes
 
 pytest_plugins = ["pytester"]
@@ -18,8 +14,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def project(pytester, monkeypatch):
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    return Project(pytester)
+    return Project(pytester, monkeypatch)
 
 
 def test_passes_run_there_and_back_and_are_folded(project):
@@ -32,6 +27,7 @@ def test_passes_run_there_and_back_and_are_folded(project):
             "pass 2/3 [[]1/2] latency v2 T=8 B=1: 1.23 ms/token*",
             "pass 2/3 [[]2/2] latency v1 T=8 B=1: 1.23 ms/token",
             "pass 3/3 [[]2/2] latency v2 T=8 B=1: 1.23 ms/token",
+            f"2 cases of 3 passes are in {project.out}",
         ]
     )
     assert project.names() == CASES[:2]
@@ -64,7 +60,8 @@ def test_a_pass_that_fails_ends_the_run_with_its_exit_code_and_resume_goes_on(pr
     assert project.run("--kvgpt-repeats=2", "--kvgpt-resume", "-k", "8").ret == 0
     assert project.ran() == [CASES[0], CASES[1], CASES[0]], "of the first pass one case was left"
     assert project.names() == CASES[:2] and all(
-        len(entry["extra_info"]["kvgpt"]["metrics"]["per_token_latency"]["processes"]) == 2 for entry in project.entries()
+        len(entry["extra_info"]["kvgpt"]["metrics"]["per_token_latency"]["processes"]) == 2
+        for entry in project.entries()
     )
 
 
@@ -79,17 +76,26 @@ def test_ctrl_c_reaches_the_pass_and_ends_both(project):
     assert not project.out.exists() and not (project.path / "out.json.pass2.log").exists()
 
 
+def test_where_a_log_cannot_be_written_it_is_one_error(project):
+    (project.path / "out.json.pass1.log").mkdir()
+    result = project.run("--kvgpt-repeats=2")
+    assert result.ret == 1 and project.ran() == []
+    assert "out.json.pass1.log" in result.stdout.str() and "INTERNALERROR" not in result.stdout.str()
+
+
 def test_passes_need_a_file_to_be_folded_into(project, pytester):
-    result = pytester.runpytest_inprocess("--kvgpt-repeats=2", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("--kvgpt-repeats=2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--kvgpt-repeats: passes are folded into a file: name one" in result.stderr.str()
 
 
-@pytest.mark.parametrize("untimed", [["--benchmark-disable"], ["--benchmark-skip"], ["--collect-only"], ["-n", "1"]])
+@pytest.mark.parametrize(
+    "untimed", [["--benchmark-disable"], ["--benchmark-skip"], ["--collect-only"], ["-p", "xdist.plugin", "-n", "1"]]
+)
 def test_where_nothing_is_timed_there_are_no_passes(project, untimed):
-    if untimed[0] == "-n":
+    if "-n" in untimed:
         pytest.importorskip("xdist")
-    result = project.run("--kvgpt-repeats=2", *untimed, fresh_process=untimed[0] == "-n")
+    result = project.run("--kvgpt-repeats=2", *untimed, fresh_process="-n" in untimed)
     assert result.ret == 0 and not list(project.path.glob("out.json.pass*"))
     assert not project.journal.exists()
 

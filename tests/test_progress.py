@@ -17,8 +17,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def project(pytester, monkeypatch):
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    return Project(pytester)
+    return Project(pytester, monkeypatch)
 
 
 def said(family, metrics, notes=(), **workload):
@@ -83,7 +82,8 @@ def test_a_figure_reads_as_the_number_that_it_is(value):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (130, "2 min 10 s"), (3780, "1 h 3 min")]
+    ("seconds", "expected"),
+    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (130, "2 min 10 s"), (3780, "1 h 3 min")],
 )
 def test_time_is_said_as_people_say_it(seconds, expected):
     assert progress.span(seconds) == expected
@@ -91,7 +91,9 @@ def test_time_is_said_as_people_say_it(seconds, expected):
 
 def test_every_family_has_its_figure_and_every_figure_is_a_metric():
     assert set(progress.FIGURES) == set(record.FAMILIES)
-    assert {name for names in progress.FIGURES.values() for name in names} | set(progress.PHRASES) <= set(record.METRICS)
+    assert {name for names in progress.FIGURES.values() for name in names} | set(progress.PHRASES) <= set(
+        record.METRICS
+    )
 
 
 class Terminal:

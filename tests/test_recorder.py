@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from standin import CASES, Project
@@ -16,14 +17,17 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def project(pytester, monkeypatch):
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # pytest-benchmark times nothing in a worker
-    return Project(pytester)
+    return Project(pytester, monkeypatch)
 
 
 @pytest.fixture
 def compared(project, pytester):
     """What ``pytest-benchmark compare`` prints of ``out.json``."""
-    return lambda: pytester.run(sys.executable, "-m", "pytest_benchmark", "compare", project.out).stdout.str()
+
+    def compare():
+        return pytester.run(sys.executable, "-m", "pytest_benchmark", "compare", project.out).stdout.str()
+
+    return compare
 
 
 def test_a_run_leaves_its_json_and_a_journal_of_the_same_cases(project):
@@ -33,13 +37,15 @@ def test_a_run_leaves_its_json_and_a_journal_of_the_same_cases(project):
     lines = project.journal.read_text().splitlines()
     assert [json.loads(line) for line in lines[1:]] == project.entries(), "the JSON is made of the journal's lines"
     header = json.loads(lines[0])
-    assert header["device"]["name"] == "a CPU" and header["settings"]["rounds"] > 0 and "resume" not in header["settings"]
+    assert (
+        header["device"]["name"] == "a CPU" and header["settings"]["rounds"] > 0 and "resume" not in header["settings"]
+    )
     assert header["torch"] == "2.9"
     assert record.read(project.journal).cases == record.read(project.out).cases
 
 
 def test_without_a_json_there_is_no_journal(project, pytester):
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess()
     assert result.ret == 0
     assert not list(project.path.glob("*.json*"))
 
@@ -102,7 +108,7 @@ def test_another_run_is_not_gone_on_with(project, changed, options, message):
 
 
 def test_to_resume_a_journal_is_needed(project, pytester):
-    result = pytester.runpytest_inprocess("--kvgpt-resume", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("--kvgpt-resume")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no journal without --benchmark-json" in result.stderr.str() + result.stdout.str()
     assert project.run("--kvgpt-resume", "-k", "8-v1").ret == 0, "where there is none yet, one is begun"
@@ -181,7 +187,7 @@ def test_where_the_json_does_not_fit_the_old_one_stays(project, monkeypatch):
     project.out.write_text("before")
 
     def full(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".partial"):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".partial":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)

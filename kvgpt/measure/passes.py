@@ -69,15 +69,18 @@ class Passes:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        for number in self._numbers():
-            code = self._run(number)
-            if code:
-                reason = f"pass {number} of {self.count} ended with exit code {code}: see {self._log(number)}"
-                pytest.exit(reason, returncode=code if code > 0 else 128 - code)  # of a signal, as shells have it
         try:
+            for number in self._numbers():
+                code = self._run(number)
+                if code:
+                    reason = f"pass {number} of {self.count} ended with exit code {code}: see {self._log(number)}"
+                    pytest.exit(reason, returncode=code if code > 0 else 128 - code)  # of a signal, as shells have it
             session.testscollected = self._fold()
         except (OSError, ValueError) as error:
             pytest.exit(f"{self.results}: {error}", returncode=pytest.ExitCode.TESTS_FAILED)
+        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.write_line(f"{session.testscollected} cases of {self.count} passes are in {self.results}")
         return True
 
     def _make_room(self) -> None:
