@@ -122,7 +122,11 @@ def start(results: Path, opening: Mapping[str, Any]) -> "Writer":
     """The journal of a new run, in the place of that of a run that has ended; ValueError where it has not."""
     check_ended(results)
     writer = open_writer(beside(results))
-    writer.append(opening)
+    try:
+        writer.append(opening)
+    except OSError:
+        writer.close()
+        raise
     return writer
 
 

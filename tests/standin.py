@@ -85,9 +85,9 @@ from kvgpt.record import metric
 def bench_latency(benchmark, case, body, trouble, variant, new_tokens):
     case.begin("latency", new_tokens=new_tokens, batch_size=1)
     benchmark.pedantic(body, rounds=3)
-    assert not trouble("assertion")
     if benchmark.stats and not trouble("record"):
         case.end({"per_token_latency": metric("per_token_latency", 0.00123, samples=benchmark.stats.stats.data)})
+    assert not trouble("assertion")
 """
 
 INI = """

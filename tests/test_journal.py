@@ -163,6 +163,9 @@ def test_what_strict_json_lacks_is_written_as_text(tmp_path):
         "3": ["nan", "inf", str(path)],
         "n": 1,
     }
+    with path.open() as before:
+        strict_json.write(path, {"n": 1})
+        assert "JSONEncoder" in before.read(), "another file takes the place of the one that was there"
     endless = {}
     endless["inner"] = endless
     with pytest.raises(RecursionError):

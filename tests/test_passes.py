@@ -18,6 +18,8 @@ def project(pytester, monkeypatch):
 
 
 def test_passes_run_there_and_back_and_are_folded(project):
+    project.run("-k", "v2")
+    project.ran()
     result = project.run("--kvgpt-repeats=3", "-k", "8")
     assert result.ret == 0
     assert project.ran() == [CASES[0], CASES[1], CASES[1], CASES[0], CASES[0], CASES[1]]
@@ -104,9 +106,10 @@ def test_what_a_single_run_left_unfinished_is_not_lost_to_passes(project):
     project.run("-k", "v1")
     project.out.unlink()
     for option in ([], ["--kvgpt-resume"]):
+        project.ran()
         result = project.run("--kvgpt-repeats=2", *option)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        assert "out.json lacks 2 cases that this journal holds" in result.stderr.str()
+        assert "out.json lacks 2 cases that this journal holds" in result.stderr.str() and project.ran() == []
     assert project.journaled() == [CASES[0], CASES[2]]
 
 

@@ -11,6 +11,7 @@ import pytest
 from standin import CASES, Project
 
 from kvgpt import journal, record
+from kvgpt.measure import out_of_memory
 
 pytest_plugins = ["pytester"]
 
@@ -161,6 +162,16 @@ def test_out_of_memory_is_a_result_and_the_run_goes_on(project, compared):
     assert entry["stats"]["rounds"] == 1 and 0 < entry["stats"]["median"] == entry["stats"]["data"][0]
     assert entry["params"] == {"variant": "v2", "new_tokens": 8} and entry["name"] == "bench_latency[8-v2]"
     assert "bench_latency[8-v2]" in compared()
+
+
+def test_after_a_case_that_ran_out_of_memory_caches_are_emptied(project, monkeypatch):
+    emptied = []
+    monkeypatch.setattr(
+        out_of_memory, "empty_caches", lambda: emptied.append(len((project.path / "ran").read_text().split()))
+    )
+    project.trouble("memory", "v2 8")
+    project.run()
+    assert emptied == [2], "once, before the third"
 
 
 def test_where_nothing_is_timed_out_of_memory_fails_the_test(project):
