@@ -45,6 +45,15 @@ def test_a_run_leaves_its_json_and_a_journal_of_the_same_cases(project):
     assert record.read(project.journal).cases == record.read(project.out).cases
 
 
+def test_what_is_known_of_a_case_at_the_end_only_is_in_the_json(project):
+    project.trouble("late", "")
+    project.run()
+    assert [entry["extra_info"]["kvgpt"]["validity"]["notes"] for entry in project.entries()] == [
+        ["known at the end"]
+    ] * 4
+    assert project.run("-k", "v1").ret == 0, "and the journal holds nothing that the JSON does not"
+
+
 def test_without_a_json_there_is_no_journal(project, pytester):
     result = pytester.runpytest_inprocess()
     assert result.ret == 0

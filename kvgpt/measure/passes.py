@@ -57,7 +57,7 @@ class Passes:
     def pytest_collection(self) -> bool:
         """Nothing to collect: the parent holds no model while its passes measure."""
         session: Any = self.config.pluginmanager.get_plugin("pytest-benchmark")
-        session.json = None  # what this run found is folded, not saved
+        session.json = None  # it would only warn that nothing was measured here
         try:
             journal.check_ended(self.results)
             if not self.resume:
@@ -101,7 +101,7 @@ class Passes:
         with (
             self._log(number).open("ab" if self.resume else "wb") as log,
             # A process group of its own: the terminal's Ctrl-C reaches the parent alone, which passes it on once.
-            subprocess.Popen(command, cwd=directory, process_group=0, **streams) as child,  # noqa: S603 - as above
+            subprocess.Popen(command, cwd=directory, process_group=0, **streams) as child,  # noqa: S603 - of this run
         ):
             try:
                 self._relay(child.stdout, log, number)

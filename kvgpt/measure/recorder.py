@@ -33,6 +33,7 @@ class Recorder:
         self.machine_info: dict[str, Any] = {}
         self.order: list[str] = []  # the names of the cases, as collected
         self.entries: dict[str, dict[str, Any]] = {}  # what has ended, by name: of the journal, then of this session
+        self.extra_info: dict[str, dict[str, Any]] = {}  # of this session's cases: judged again when the run ends
         self.resumed = 0  # how many of those collected are in the journal already
         self.passes = True  # whether the case in flight has passed so far
         self.failed_after: dict[str, float] = {}  # seconds until a case ran out of memory, by name
@@ -99,6 +100,8 @@ class Recorder:
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         """What has ended and nothing else, in the order of collection; last what was not collected this time."""
         if self.writer is not None:
+            for name, extra_info in self.extra_info.items():
+                self.entries[name]["extra_info"] = strict_json.plain(extra_info)
             names = dict.fromkeys([*self.order, *self.entries])
             output_json["benchmarks"] = [self.entries[name] for name in names if name in self.entries]
 
@@ -151,7 +154,7 @@ class Recorder:
             self.writer.close()
             self.writer = None
         else:
-            self.entries[item.nodeid] = entry
+            self.entries[item.nodeid], self.extra_info[item.nodeid] = entry, benchmark.extra_info
 
     def _write(self, path: Path) -> None:
         if not self.entries:
