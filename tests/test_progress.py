@@ -29,8 +29,18 @@ def said(family, metrics, notes=(), **workload):
     ("line", "expected"),
     [
         (
-            said("latency", {"per_token_latency": 0.001234, "fraction_of_floor": 0.41}, new_tokens=64, batch_size=1),
+            said(
+                "latency",
+                {"per_token_latency": 0.001234, "fraction_of_floor": 0.41},
+                new_tokens=64,
+                batch_size=1,
+                prompt=1,
+            ),
             "latency v2 T=64 B=1: 1.23 ms/token, 0.41 of its floor",
+        ),
+        (
+            said("latency", {"time_to_first_token": 2.0, "fraction_of_floor": 0.00312}, prompt=64, batch_size=1),
+            "latency v2 prompt=64 B=1: 2.00 s to the first token, 0.0031 of its floor",
         ),
         (
             said("memory", {"cache_bytes": 1.0, "peak_memory": 9_205_600}, batch_size=8),
@@ -118,7 +128,8 @@ def test_the_time_left_is_that_of_the_family_and_else_of_all_cases():
         SimpleNamespace(items=[SimpleNamespace(nodeid=name, fixturenames=["benchmark"]) for name in names])
     )
     for name, seconds in zip(names, (10.0, 30.0, 200.0, 1.0), strict=True):
-        shown.reports, shown.landed = [SimpleNamespace(duration=seconds / 2)] * 2, name
+        called = SimpleNamespace(when="call", duration=seconds)
+        shown.reports, shown.landed = [SimpleNamespace(when="setup", duration=500.0), called], name
         shown.pytest_runtest_logfinish(name)
     assert terminal.lines == [
         "[ 7/10] a.py::x | 30 s left",  # three more like this one

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pytest
 
 FIGURES: dict[str, tuple[str, ...]] = {  # family -> the metrics of which the first that a record has is shown
-    "latency": ("per_token_latency", "total_latency"),
+    "latency": ("per_token_latency", "time_to_first_token", "total_latency"),
     "decode": ("per_token_latency", "time_to_first_token"),
     "memory": ("peak_memory", "cache_bytes"),
     "phases": ("phase_attention", "phase_sum"),
@@ -36,7 +36,15 @@ PHRASES = {  # metric -> how its figure reads; else the figure and the metric's 
     "fraction_of_bandwidth": "{} of the bandwidth",
     "read_bandwidth": "{} read",
 }
-AXES = {"new_tokens": "T={}", "context": "context={}", "batch_size": "B={}", "mode": "{}", "positions": "{}"}
+AXES = {  # field of a workload -> how it reads
+    "prompt": "prompt={}",
+    "new_tokens": "T={}",
+    "context": "context={}",
+    "batch_size": "B={}",
+    "mode": "{}",
+    "positions": "{}",
+}
+USUAL = {"prompt": 1}  # goes without saying
 PREFIXES = ("p", "n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 LINE = r"\[ *\d+/\d+\] "  # how each line begins
 
@@ -87,7 +95,8 @@ class Progress:
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if family is None or terminal is None:
             return
-        self.seconds[family].append(sum(report.duration for report in self.reports))
+        # The call alone: the first case's set-up is that of the run.
+        self.seconds[family].append(sum(report.duration for report in self.reports if report.when == "call"))
         done = self.total - len(self.waiting)
         left = f" | {span(self._left())} left" if self.waiting else ""
         terminal.write_line(f"[{done:>{len(str(self.total))}}/{self.total}] {self.landed}{left}")
@@ -104,12 +113,13 @@ def line(name: str, record: Mapping[str, Any] | None, outcome: str) -> str:
     if record is None:
         return name if outcome == "passed" else f"{name}: {outcome}"
     workload, metrics, validity = record.get("workload", {}), record.get("metrics", {}), record.get("validity", {})
-    place = [form.format(workload[axis]) for axis, form in AXES.items() if axis in workload]
+    axes = [axis for axis in AXES if axis in workload and workload[axis] != USUAL.get(axis)]
+    place = [AXES[axis].format(workload[axis]) for axis in axes]
     label = " ".join([str(record.get("family", name)), str(record.get("variant", "")), *place])
     found = [metric for metric in (*FIGURES.get(record.get("family", ""), ()), *metrics) if metric in metrics][:1]
     said = [PHRASES.get(metric, "{} " + metric.replace("_", " ")).format(si(metrics[metric])) for metric in found]
     if "fraction_of_floor" in metrics:
-        said.append(f"{metrics['fraction_of_floor']['value']:.2f} of its floor")
+        said.append(f"{metrics['fraction_of_floor']['value']:.2g} of its floor")
     if not validity.get("ok", True):
         notes = "; ".join(map(str, validity.get("notes", ())))
         said.append(f"not valid: {notes}" if said else notes)
