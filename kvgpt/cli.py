@@ -136,13 +136,14 @@ def _shown(token: bytes) -> str:
 
 
 def plot(parsed: argparse.Namespace) -> int:
-    """Draw the figures and write the table of a results file; 1 where its figures contradict each other."""
-    from kvgpt import record
-    from kvgpt.report import consistency, figures, original, table
+    """Draw the figures and write the table of results files; 1 where their figures contradict each other."""
+    from kvgpt.report import consistency, figures, reading, table
 
-    results = original.read(parsed.results) if original.recognises(parsed.results) else record.read(parsed.results)
+    results, remarks = reading.together(parsed.results)
+    print(*remarks, sep="\n", end="\n" if remarks else "", file=sys.stderr)
     if broken := consistency.violations(results):
-        print(f"kvgpt plot: nothing was drawn: {parsed.results} contradicts itself:", file=sys.stderr)
+        named = ", ".join(map(str, parsed.results))
+        print(f"kvgpt plot: nothing was drawn: {named} contradicts itself:", file=sys.stderr)
         print(*broken, sep="\n", file=sys.stderr)
         return 1
     summary = table.summary(results)
@@ -293,8 +294,8 @@ def _add_device_commands(commands: "argparse._SubParsersAction[argparse.Argument
 
 
 def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    one = commands.add_parser("plot", help="draw the figures of a results file")
-    one.add_argument("results", type=Path, metavar="OUT.json", help=RESULTS)
+    one = commands.add_parser("plot", help="draw the figures of results files, of a repeated case the first")
+    one.add_argument("results", type=Path, nargs="+", metavar="FILE", help=RESULTS)
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
     one.set_defaults(run=plot)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kvgpt import cli, costs, record
+from kvgpt import cli, costs, record, recorded
 from kvgpt.config import GPTConfig
 from kvgpt.recipes import ALIASES, Variant
 from kvgpt.record import metric
@@ -25,12 +25,12 @@ def made(family, variant, workload, metrics, notes=(), details=None, name=""):
     one = record.record(family, variant, ALIASES.get(variant, variant), workload, figures, notes, details)
     reasons = tuple(one["validity"]["notes"])
     where = name or f"{family} {variant}"
-    fields = (one["canonical"], record.Workload(workload, where), one["metrics"], not reasons, reasons)
-    return record.Case(where, family, variant, *fields, one.get("details", {}))
+    fields = (one["canonical"], recorded.Workload(workload, where), one["metrics"], not reasons, reasons)
+    return recorded.Case(where, family, variant, *fields, one.get("details", {}))
 
 
 def results(cases, device=DEVICE):
-    return record.Results(Path("out.json"), device, tuple(cases))
+    return recorded.Results(Path("out.json"), device, tuple(cases))
 
 
 @st.composite
@@ -118,7 +118,7 @@ def scaled(name, factor):
 
 
 def elsewhere(case, **fields):
-    return replace(case, workload=record.Workload({**case.workload, **fields}, case.name))
+    return replace(case, workload=recorded.Workload({**case.workload, **fields}, case.name))
 
 
 def one_too_many(case):

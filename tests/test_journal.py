@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvgpt import journal, record, strict_json
+from kvgpt import journal, record, recorded, strict_json
 
 HEADER = journal.header({"rounds": 7, "lengths": (8, 16)}, {"kind": "cpu", "name": "a CPU", "torch": "2.9"}, "0.1")
 
@@ -199,31 +199,31 @@ def test_headers_are_compared_field_by_field():
 
 def test_a_journal_is_read_as_results(written):
     path = written(with_record("a", "v1", 0.5, new_tokens=8), entry("no record"))
-    results = record.read(journal.beside(path))
+    results = recorded.read(journal.beside(path))
     assert results.device["name"] == "a CPU"
     assert [(case.name, case.value("total_latency")) for case in results.cases] == [("a", 0.5)]
     journal.beside(path).write_bytes(b"")
     with pytest.raises(ValueError, match="an empty journal: its run ended before a case did"):
-        record.read(journal.beside(path))
+        recorded.read(journal.beside(path))
 
 
 def test_merged_results_keep_the_first_of_each_case_and_list_the_others(written):
     one = written(with_record("a", "v1", 0.5, new_tokens=8), with_record("b", "v2", 0.6, new_tokens=8))
     two = written(with_record("c", "v1", 0.7, new_tokens=8), with_record("d", "v1", 0.8, new_tokens=16), name="b.json")
-    results = [record.read(journal.beside(path)) for path in (one, two)]
-    merged = record.merge(results)
+    results = [recorded.read(journal.beside(path)) for path in (one, two)]
+    merged = recorded.merge(results)
     assert [case.name for case in merged.cases] == ["a", "b", "d"]
     assert [case.name for case in merged.repeated] == ["c"]
-    assert merged.device == results[0].device and record.merge(results[:1]).cases == results[0].cases
+    assert merged.device == results[0].device and recorded.merge(results[:1]).cases == results[0].cases
     with pytest.raises(ValueError, match="no results to merge"):
-        record.merge([])
+        recorded.merge([])
 
 
 def test_results_of_devices_that_differ_are_not_merged(written, tmp_path):
-    one = record.read(journal.beside(written(with_record("a", "v1", 0.5))))
+    one = recorded.read(journal.beside(written(with_record("a", "v1", 0.5))))
     path = tmp_path / "other.json"
     device = {**HEADER["device"], "name": "another CPU"}
     data = {"benchmarks": [with_record("a", "v1", 0.5)], "machine_info": {"kvgpt": {"device": device}}}
     strict_json.write(path, data)
     with pytest.raises(ValueError, match=r"out\.json.* ran on a CPU, .*other\.json ran on another CPU: name was"):
-        record.merge([one, record.read(path)])
+        recorded.merge([one, recorded.read(path)])

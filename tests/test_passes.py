@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from standin import CASES, Project
 
-from kvgpt import journal, record
+from kvgpt import journal, recorded
 from kvgpt.measure import passes
 
 pytest_plugins = ["pytester"]
@@ -35,11 +35,11 @@ def test_passes_run_there_and_back_and_are_folded(project):
     assert project.names() == CASES[:2]
     entry = project.entries()[0]
     figure = entry["extra_info"]["kvgpt"]["metrics"]["per_token_latency"]
-    own = [record.read(project.path / "out.json.passes" / f"pass{number}.json").cases for number in (1, 2, 3)]
+    own = [recorded.read(project.path / "out.json.passes" / f"pass{number}.json").cases for number in (1, 2, 3)]
     mine = [next(case for case in cases if case.variant == "v1") for cases in own]
     assert figure["processes"] == [case.metrics["per_token_latency"]["processes"][0] for case in mine]
     assert entry["stats"]["rounds"] == 9 == len(entry["stats"]["data"])
-    assert record.read(project.out).device["name"] == "a CPU"
+    assert recorded.read(project.out).device["name"] == "a CPU"
     log = (project.path / "out.json.pass2.log").read_text()
     assert "test session starts" in log and "2 passed" in log
     assert project.run("--kvgpt-repeats=1", "-k", "8-v1").ret == 0, "a plain run writes over what is whole"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import kvgpt
-from kvgpt import checkpoint, manifest, record, text
+from kvgpt import checkpoint, manifest, record, recorded, text
 from kvgpt.conformance import strategies
 from kvgpt.options import read_grid
 from kvgpt.report import table
@@ -186,8 +186,8 @@ def results():
 def test_a_results_file_of_anything_is_refused_or_becomes_a_table(folder, changed):
     path = folder / "out.json"
     path.write_bytes(changed)
-    if not damage.refused(lambda: table.summary(record.read(path)), path):
-        (case, *_) = record.read(path).cases
+    if not damage.refused(lambda: table.summary(recorded.read(path)), path):
+        (case, *_) = recorded.read(path).cases
         for name in case.metrics:
             assert float(case.value(name)) < float("inf")
             low, high = case.interval(name) or (0.0, 0.0)
@@ -213,14 +213,14 @@ def test_a_figure_whose_spread_is_no_numbers_is_refused(folder, field, value):
     path = folder / "spread.json"
     path.write_text(json.dumps(made))
     with pytest.raises(ValueError, match=rf"spread\.json: benchmark 0: record: metric per_token_latency: .*{field}"):
-        record.read(path)
+        recorded.read(path)
 
 
 def test_a_results_file_with_many_keys_and_one_twice_is_refused_soon(folder):
     path = folder / "many.json"
     path.write_text("{" + ",".join(f'"{n}":0' for n in [*range(60_000), 59_999]) + "}")
     with pytest.raises(ValueError, match="key '59999' is there twice"):
-        damage.bounded(lambda: record.read(path))
+        damage.bounded(lambda: recorded.read(path))
 
 
 class Letters:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from kvgpt import record, statistics
+from kvgpt import record, recorded, statistics
 
 WORKLOAD = {"model": "nano", "batch_size": 1, "new_tokens": 8}
 
@@ -57,7 +57,7 @@ def test_a_record_has_the_fixed_fields():
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
-    read = record.read(written(tmp_path, results(one(), one(variant="v1", canonical="dense"))))
+    read = recorded.read(written(tmp_path, results(one(), one(variant="v1", canonical="dense"))))
     assert [case.variant for case in read.of("latency", "total_latency")] == ["v2", "v1"]
     assert read.device["name"] == "a CPU"
     assert read.cases[0].value("total_latency") == 0.5
@@ -97,7 +97,7 @@ def test_what_is_no_record_is_refused_when_written_and_when_read(tmp_path, chang
         record.check(one(**changes))
     path = written(tmp_path, json.dumps(results(one(**changes))).replace("NaN", "1e999").replace("Infinity", "1e999"))
     with pytest.raises(ValueError, match=r"out\.json: (benchmark 0: record|.* is beyond the largest number)"):
-        record.read(path)
+        recorded.read(path)
 
 
 @pytest.mark.parametrize(
@@ -119,15 +119,15 @@ def test_what_is_no_record_is_refused_when_written_and_when_read(tmp_path, chang
 )
 def test_a_broken_file_is_one_clear_error(tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
-        record.read(written(tmp_path, data))
+        recorded.read(written(tmp_path, data))
 
 
 def test_a_file_too_large_to_be_one_is_not_read(tmp_path):
     path = tmp_path / "large.json"
     with path.open("wb") as file:
-        file.truncate(record.LARGEST_FILE + 1)
+        file.truncate(recorded.LARGEST_FILE + 1)
     with pytest.raises(ValueError, match="bytes: the limit is"):
-        record.read(path)
+        recorded.read(path)
 
 
 def test_the_interval_of_a_median_holds_it_as_often_as_it_says():

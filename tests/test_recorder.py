@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from standin import CASES, Project
 
-from kvgpt import journal, record
+from kvgpt import journal, recorded
 from kvgpt.measure import out_of_memory
 
 pytest_plugins = ["pytester"]
@@ -42,7 +42,7 @@ def test_a_run_leaves_its_json_and_a_journal_of_the_same_cases(project):
         header["device"]["name"] == "a CPU" and header["settings"]["rounds"] > 0 and "resume" not in header["settings"]
     )
     assert header["torch"] == "2.9"
-    assert record.read(project.journal).cases == record.read(project.out).cases
+    assert recorded.read(project.journal).cases == recorded.read(project.out).cases
 
 
 def test_what_is_known_of_a_case_at_the_end_only_is_in_the_json(project):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from kvgpt import record
+from kvgpt import record, recorded
 from kvgpt.record import metric
 from kvgpt.report import figures, table
 
@@ -64,7 +64,7 @@ def synthetic(families=("latency", "memory", "perplexity", "positions"), batches
 def read(tmp_path, **options):
     path = tmp_path / "out.json"
     path.write_text(json.dumps(synthetic(**options)))
-    return record.read(path)
+    return recorded.read(path)
 
 
 def test_every_figure_is_drawn_twice_as_png_and_pdf_to_the_same_bytes(tmp_path):

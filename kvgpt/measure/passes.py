@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from kvgpt import journal, record, strict_json
+from kvgpt import journal, recorded, strict_json
 from kvgpt.measure.folding import fold
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
@@ -136,7 +136,7 @@ class Passes:
 
     def _fold(self) -> int:
         """Write the results file, whole or not at all; how many cases it has."""
-        found = [strict_json.read(self._json(number), record.LARGEST_FILE, "a pass") for number in self._numbers()]
+        found = [strict_json.read(self._json(number), recorded.LARGEST_FILE, "a pass") for number in self._numbers()]
         entries = fold([{entry["fullname"]: entry for entry in one["benchmarks"]} for one in found])
         strict_json.write(self.results, {**found[0], "benchmarks": entries})
         journal.beside(self.results).unlink(missing_ok=True)

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from kvgpt import record
-from kvgpt.report import consistency, original
+from kvgpt import recorded
+from kvgpt.report import consistency, reading
 
 
 def report(paths: Iterable[Path], baseline: bool = False) -> tuple[list[str], bool]:
     """The lines to print, and whether every file is consistent and, where asked, fit to be a baseline."""
     lines, broken, records, applied = list[str](), list[str](), 0, dict[str, None]()
     for path in paths:
-        results, remarks = _read(path)
+        results, remarks = reading.read(path)
         found = consistency.examine(results)
         lines += [f"{path}: {remark}" for remark in remarks]
         for rule, findings in found.excused.items():
@@ -27,14 +27,7 @@ def report(paths: Iterable[Path], baseline: bool = False) -> tuple[list[str], bo
     return [*lines, *broken, f"{verdict}: {records} records, {len(applied)} rules applied"], not broken
 
 
-def _read(path: Path) -> tuple[record.Results, list[str]]:
-    if not original.recognises(path):
-        return record.read(path), []
-    reading = original.read_all(path)
-    return reading.results, [*reading.repeated, *(f"left out: {line}" for line in reading.left_out)]
-
-
-def _unfit(results: record.Results) -> list[str]:
+def _unfit(results: recorded.Results) -> list[str]:
     try:
         consistency.baseline(results)
     except ValueError as error:

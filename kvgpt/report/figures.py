@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kvgpt.recipes import REFERENCE, Style, styles
-from kvgpt.record import Case, Results
+from kvgpt.recorded import Case, Results
 from kvgpt.report import style
 from kvgpt.report.positions import streamed
 from kvgpt.report.select import axis, by_variant, latest_length, pick, scored

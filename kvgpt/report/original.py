@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kvgpt import record, strict_json
+from kvgpt import record, recorded, strict_json
 from kvgpt.config import PRESETS
 from kvgpt.costs import ITEM_BYTES
 from kvgpt.recipes import ALIASES
@@ -61,7 +61,7 @@ DTYPES = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
 class Reading:
     """A file's cases as results, and a sentence for each line that is ``repeated`` or was ``left_out``."""
 
-    results: record.Results
+    results: recorded.Results
     repeated: tuple[str, ...]
     left_out: tuple[str, ...]
 
@@ -72,7 +72,7 @@ def recognises(path: Path) -> bool:
     return first is not None and isinstance(first[1], dict) and "benchmark_name" in first[1]
 
 
-def read(path: Path) -> record.Results:
+def read(path: Path) -> recorded.Results:
     """The cases of the original's results, in SI units; ValueError where a file has none."""
     return read_all(path).results
 
@@ -83,7 +83,7 @@ def read_all(path: Path) -> Reading:
         raise ValueError(f"{path}: no such file")
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"{path}: {path.stat().st_size} bytes: the limit is {LARGEST_FILE}")
-    cases, repeated, left_out = dict[object, record.Case](), list[str](), list[str]()
+    cases, repeated, left_out = dict[object, recorded.Case](), list[str](), list[str]()
     device: dict[str, Any] = {}
     for number, line in _lines(path):
         try:
@@ -99,7 +99,7 @@ def read_all(path: Path) -> Reading:
     if not cases:
         why = f": {left_out[0]}" if left_out else ""
         raise ValueError(f"{path}: no line of the original research's results{why}")
-    return Reading(record.Results(path, device, tuple(cases.values())), tuple(repeated), tuple(left_out))
+    return Reading(recorded.Results(path, device, tuple(cases.values())), tuple(repeated), tuple(left_out))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -133,7 +133,7 @@ def _points(line: Any) -> list[dict[str, Any]]:
     return [fields | point for point in points] or [fields]
 
 
-def _case(number: int, fields: Mapping[str, Any], path: Path) -> record.Case:
+def _case(number: int, fields: Mapping[str, Any], path: Path) -> recorded.Case:
     benchmark, version = str(fields.get("benchmark_name")), str(fields.get("version"))
     if benchmark not in FAMILIES:
         raise ValueError(f"benchmark_name={benchmark!r}: known: {', '.join(FAMILIES)}")
@@ -168,9 +168,8 @@ def _case(number: int, fields: Mapping[str, Any], path: Path) -> record.Case:
     where = f"{path}: line {number}"
     made = record.record(family, version, ALIASES[version], workload, metrics)
     name = f"line {number}: {benchmark} {version}" + ("" if length is None else f" T={length}")
-    return record.Case(
-        name, family, version, ALIASES[version], record.Workload(made["workload"], where), made["metrics"], True, (), {}
-    )
+    workload = recorded.Workload(made["workload"], where)
+    return recorded.Case(name, family, version, ALIASES[version], workload, made["metrics"], True, (), {})
 
 
 def _workload(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,6 +221,6 @@ def _device(line: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "cuda"} | {name: value for name, value in named.items() if isinstance(value, str)}
 
 
-def _length(case: record.Case) -> object:
+def _length(case: recorded.Case) -> object:
     """T, by which the original tells its results apart; of a perplexity the tokens, and how they were fed."""
     return case.workload.get("new_tokens"), case.workload.get("scored_tokens"), case.workload.get("mode")

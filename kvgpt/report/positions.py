@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kvgpt.recipes import Style, styles
-from kvgpt.record import Case, Results
+from kvgpt.recorded import Case, Results
 from kvgpt.report import style
 from kvgpt.report.select import axis
 

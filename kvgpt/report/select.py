@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from kvgpt.record import Case
+from kvgpt.recorded import Case
 
 
 def pick(cases: Iterable[Case], **fields: Any) -> list[Case]:

@@ -1,7 +1,7 @@
 """The summary as a Markdown table: a row for each variant, at one batch size and the largest T measured."""
 
 from kvgpt.recipes import REFERENCE
-from kvgpt.record import Case, Results
+from kvgpt.recorded import Case, Results
 from kvgpt.report.select import axis, latest_length, pick, scored
 
 HEADINGS = ("variant", "cache", "ms/token", f"time/{REFERENCE}", "cache MB", f"bytes/{REFERENCE}", "peak MB")

@@ -6,7 +6,7 @@ A rule takes results and yields what it finds, so that adding a rule is one func
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kvgpt.record import Results
+from kvgpt.recorded import Results
 from kvgpt.report.consistency import capacity, memory, origin, quality, times
 from kvgpt.report.consistency.finding import Finding
 

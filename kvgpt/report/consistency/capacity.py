@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from kvgpt.record import Case, Results
+from kvgpt.recorded import Case, Results
 from kvgpt.report.consistency.closed_forms import cache_bytes, held_weights
 from kvgpt.report.consistency.finding import SLACK, Finding, amount, judged, same_workload
 

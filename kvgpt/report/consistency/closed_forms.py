@@ -3,7 +3,7 @@
 from kvgpt import costs
 from kvgpt.config import PRESETS, GPTConfig
 from kvgpt.recipes import Variant
-from kvgpt.record import Case
+from kvgpt.recorded import Case
 from kvgpt.report.consistency.finding import size
 
 SHAPE = ("n_layer", "n_head", "n_embd", "block_size")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kvgpt.record import Case, Results
+from kvgpt.recorded import Case, Results
 from kvgpt.report.consistency.finding import Finding, judged
 
 MACHINE = ("device", "device_name")  # fields of a workload

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import log
 
-from kvgpt.record import Results
+from kvgpt.recorded import Results
 from kvgpt.report.consistency.finding import Finding, judged
 
 PRINTED = 1e-3  # nats: a loss that is written with three decimals

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kvgpt.record import Case, Results
+from kvgpt.recorded import Case, Results
 from kvgpt.report.consistency.finding import SLACK, Finding, amount, invalid, judged, size
 
 FLOORS = {"per_token_latency": "floor", "time_to_first_token": "time_to_first_token_floor"}
