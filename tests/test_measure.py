@@ -40,6 +40,29 @@ def test_what_is_resident_grows_by_what_is_touched(monkeypatch, tmp_path):
     assert memory.resident() is None, "what a system does not say is not known"
 
 
+def test_in_use_is_what_the_driver_does_not_have_free(monkeypatch):
+    called = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (30, 100))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: called.append("synchronize"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: called.append("empty_cache"))
+    memory.empty_reserve("cuda")
+    assert memory.in_use("cuda") == 70 and called == ["empty_cache", "synchronize"]
+    memory.empty_reserve("cpu")
+    assert memory.in_use("cpu") is None and len(called) == 2
+
+
+@pytest.mark.gpu
+def test_what_was_freed_is_in_use_until_the_reserve_is_emptied():
+    memory.empty_reserve("cuda")
+    before = memory.in_use("cuda")
+    held = torch.ones(256 * 2**20, dtype=torch.uint8, device="cuda")
+    assert memory.in_use("cuda") - before >= held.nbytes
+    del held
+    assert memory.in_use("cuda") - before >= 256 * 2**20
+    memory.empty_reserve("cuda")
+    assert memory.in_use("cuda") == before
+
+
 @pytest.mark.gpu
 def test_a_gpus_allocator_counts_in_blocks():
     grown = memory.allocation(lambda: torch.empty(1_000_000, dtype=torch.uint8, device="cuda"), "cuda")

@@ -34,6 +34,21 @@ def resident() -> int | None:
     return int(STATM.read_text().split()[1]) * resource.getpagesize()
 
 
+def in_use(device: str) -> int | None:
+    """Bytes in use on the whole device, by anybody, as its driver says; None where none keeps count."""
+    if device != "cuda":
+        return None
+    torch.cuda.synchronize()
+    free, total = torch.cuda.mem_get_info()
+    return total - free
+
+
+def empty_reserve(device: str) -> None:
+    """Have the allocator return to the device what was freed, so that the driver counts what is asked for from here."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _on_gpu(run: Callable[[], object]) -> Allocation:
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
