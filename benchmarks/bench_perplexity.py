@@ -1,5 +1,8 @@
-"""Perplexity: through the cache at once and one token a step, with the change against the reference variant paired
-token by token.
+"""Perplexity, and what it does not show: through the cache at once and one token a step, with the change against the
+reference variant paired token by token, the divergence of next-token distributions, and the error of stored vectors.
+
+The reference has no divergence from itself: it is absent there. Distributions are compared over every eighth window, in
+lockstep with a second engine, so that comparing costs a quarter of what scoring does; ``details`` say how many tokens.
 """
 
 from math import exp, expm1
@@ -7,13 +10,17 @@ from math import exp, expm1
 import pytest
 
 from kvgpt import perplexity
+from kvgpt.agreement import agreement
+from kvgpt.measure.stored_error import stored_error
 from kvgpt.recipes import REFERENCE
 from kvgpt.record import metric
 from kvgpt.statistics import normal_interval
 
-SCORE = {"teacher_forced": perplexity.teacher_forced, "autoregressive": perplexity.autoregressive}
+MODES = {"teacher_forced": perplexity.at_once, "autoregressive": perplexity.one_a_step}
 ROWS = {"teacher_forced": 16, "autoregressive": 64}  # windows scored side by side
 LOGITS_BYTES = 2**30  # of one batch: large vocabularies are scored with fewer rows
+NTH = 8  # of the windows, one is compared
+STORED = 4  # windows whose stored vectors are read back
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +43,56 @@ def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, s
     benchmark.group = f"perplexity {mode}"
 
     def score(name):
-        return SCORE[mode](engine_of(name, rows, window), windows)
+        return perplexity.score(engine_of(name, rows, window), windows, MODES[mode])
 
     measured = benchmark.pedantic(score, args=(variant,), rounds=1)
     reference = REFERENCE if model.config.sharing is None else f"dense+{model.config.sharing}"
     if mode not in scores:
         scores[mode] = measured if variant == reference else score(reference)
 
-    nll, stderr = measured.mean, measured.stderr
-    bounds = None if stderr is None else normal_interval(nll, stderr)
-    change, error = measured.change(scores[mode])
-    changed = None if error is None else normal_interval(change, error)
-    metrics = {
-        "nll": metric("nll", nll, interval=bounds, stderr=stderr),
-        "perplexity": metric(
-            "perplexity",
-            exp(nll),
-            interval=bounds and (exp(bounds[0]), exp(bounds[1])),
-            stderr=stderr and exp(nll) * stderr,
-        ),
-        "nll_change": metric("nll_change", change, interval=changed, stderr=error),
-        "perplexity_change": metric(
-            "perplexity_change", expm1(change), interval=changed and (expm1(changed[0]), expm1(changed[1]))
-        ),
-    }
+    metrics, details = {**_loss(measured), **_change(measured, scores[mode])}, {}
+    compared = windows.every(max(1, min(NTH, len(windows.ids) // 2)))
+    if variant != reference:
+        side_by_side = min(rows, len(compared.ids))
+        pair = [engine_of(name, side_by_side, window) for name in (variant, reference)]
+        metrics |= _agreement(agreement(*pair, compared, MODES[mode]))
+        details["compared_tokens"] = compared.scored_tokens
     if mode == "autoregressive":
         metrics["served_tokens"] = metric("served_tokens", measured.served)
-    case.end(metrics, scored_tokens=windows.scored_tokens)
+        ids = compared.ids[:STORED]
+        engine = engine_of(variant, len(ids), window)
+        stored = stored_error(engine.model, engine.cache, ids)
+        if stored is not None:
+            metrics["kv_error"] = metric("kv_error", stored.error)
+            metrics["kv_error_drift"] = metric("kv_error_drift", stored.drift)
+            details["stored_tokens"] = ids.numel()
+    case.end(metrics, details=details, scored_tokens=windows.scored_tokens)
+
+
+def _loss(score):
+    nll, stderr = score.mean, score.stderr
+    bounds = None if stderr is None else normal_interval(nll, stderr)
+    spread = bounds and (exp(bounds[0]), exp(bounds[1]))
+    return {
+        "nll": metric("nll", nll, interval=bounds, stderr=stderr),
+        "perplexity": metric("perplexity", exp(nll), interval=spread, stderr=stderr and exp(nll) * stderr),
+    }
+
+
+def _change(score, reference):
+    change, error = score.change(reference)
+    bounds = None if error is None else normal_interval(change, error)
+    spread = bounds and (expm1(bounds[0]), expm1(bounds[1]))
+    return {
+        "nll_change": metric("nll_change", change, interval=bounds, stderr=error),
+        "perplexity_change": metric("perplexity_change", expm1(change), interval=spread),
+    }
+
+
+def _agreement(found):
+    value, error = found.kl_divergence, found.stderr
+    bounds = None if error is None else normal_interval(value, error)
+    return {
+        "kl_divergence": metric("kl_divergence", value, interval=bounds, stderr=error),
+        "top1_agreement": metric("top1_agreement", found.top1, interval=found.top1_interval),
+    }

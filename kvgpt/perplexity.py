@@ -39,14 +39,14 @@ class Score:
     @property
     def stderr(self) -> float | None:
         """Standard error of the mean, windows taken as independent; None for a single window."""
-        return _clustered_error(self.nll, self.window)
+        return clustered_error(self.nll, self.window)
 
     def change(self, reference: "Score") -> tuple[float, float | None]:
         """Mean of nll less the reference's on the same tokens, and its standard error."""
         if not torch.equal(self.window, reference.window):
             raise ValueError(f"{len(self.nll)} and {len(reference.nll)} scored tokens are not the same tokens")
         difference = self.nll - reference.nll
-        return float(difference.mean()), _clustered_error(difference, self.window)
+        return float(difference.mean()), clustered_error(difference, self.window)
 
 
 @dataclass(frozen=True)
@@ -76,54 +76,107 @@ class Windows:
     def scored_tokens(self) -> int:
         return int(self.scored.sum())
 
+    @property
+    def numbers(self) -> Tensor:
+        """The window of each scored token, (scored_tokens,), in the text's order."""
+        return self.scored.nonzero()[:, 0]
 
-# A stretch of a batch of windows: where it starts, its logits (B, n, V), whether the cache served it token by token.
-Stretch = tuple[int, Tensor, bool]
+    def every(self, nth: int) -> "Windows":
+        """The first of every ``nth`` windows, spread over the whole text."""
+        return Windows(self.ids[::nth], self.scored[::nth])
 
 
-def teacher_forced(engine: Engine, windows: Windows) -> Score:
+@dataclass(frozen=True)
+class Stretch:
+    """Positions ``start`` to ``start + n - 1`` of a batch of windows, whose numbers are ``rows`` (b,).
+
+    ``logits`` (B, n, V) predict the tokens after them; the first b rows count. ``by_cache``: each came from one token
+    fed to a cache that held all before it.
+    """
+
+    rows: Tensor
+    start: int
+    logits: Tensor
+    by_cache: bool
+
+    @property
+    def predicted(self) -> slice:
+        """The places of the tokens that the logits predict."""
+        return slice(self.start + 1, self.start + 1 + self.logits.size(1))
+
+
+Mode = Callable[[Engine, Windows], Iterator[Stretch]]
+
+
+def at_once(engine: Engine, windows: Windows) -> Iterator[Stretch]:
     """Each window through the cache at once."""
-
-    def pass_through(ids: Tensor, first: int) -> Iterator[Stretch]:
-        yield 0, engine.prefill(ids[:, :-1], every_position=True), False
-
-    return _score(engine, windows, pass_through)
+    for rows, ids, _ in _batches(engine, windows):
+        yield Stretch(rows, 0, engine.prefill(ids[:, :-1], every_position=True), by_cache=False)
 
 
-def autoregressive(engine: Engine, windows: Windows) -> Score:
+def one_a_step(engine: Engine, windows: Windows) -> Iterator[Stretch]:
     """Each window through the cache one token a step, after the context that no window of its batch scores."""
-
-    def pass_through(ids: Tensor, first: int) -> Iterator[Stretch]:
+    for rows, ids, first in _batches(engine, windows):
         if first > 1:
             engine.prefill(ids[:, : first - 1])
         for t in range(first - 1, ids.size(1) - 1):
             logits = engine.decode(ids[:, t : t + 1]).unsqueeze(1)  # (B, 1, V)
-            yield t, logits, engine.cache.length == t + 1 and not engine.cache.stateless
-
-    return _score(engine, windows, pass_through)
+            yield Stretch(rows, t, logits, engine.cache.length == t + 1 and not engine.cache.stateless)
 
 
-def _score(engine: Engine, windows: Windows, pass_through: Callable[[Tensor, int], Iterator[Stretch]]) -> Score:
-    nll, window, served = [], [], 0
-    numbers = torch.arange(len(windows.ids)).unsqueeze(1).expand_as(windows.ids)  # (N, W)
+def teacher_forced(engine: Engine, windows: Windows) -> Score:
+    """The score of :func:`at_once`."""
+    return score(engine, windows, at_once)
+
+
+def autoregressive(engine: Engine, windows: Windows) -> Score:
+    """The score of :func:`one_a_step`."""
+    return score(engine, windows, one_a_step)
+
+
+def score(engine: Engine, windows: Windows, mode: Mode) -> Score:
+    """The loss of every scored token, float64; those of bfloat16 logits are taken in float32."""
+    nll, served = torch.zeros(windows.ids.shape, dtype=torch.float64), 0  # (N, W)
+    for stretch in mode(engine, windows):
+        rows, predicted, logits = stretch.rows, stretch.predicted, stretch.logits[: len(stretch.rows)]  # (b, n, V)
+        exact = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)  # (b n, V)
+        targets = windows.ids[rows, predicted].to(exact.device)  # (b, n)
+        losses = F.cross_entropy(exact, targets.flatten(), reduction="none").view_as(targets)
+        nll[rows, predicted] = losses.double().cpu()
+        served += int(windows.scored[rows, predicted].sum()) if stretch.by_cache else 0
+    return Score(nll[windows.scored], windows.numbers, served)
+
+
+def fed_tokens(windows: Windows, stateless: bool) -> int:
+    """Tokens that go through the model where each window is scored one token a step, from the first that counts.
+
+    A cache that keeps nothing is fed its whole context again in every step. Windows that overlap and are scored side by
+    side all start where the earliest does, which feeds such a cache a few tokens more.
+    """
+    N, W = windows.ids.shape
+    if not stateless:
+        return N * (W - 1)
+    before = windows.scored.int().argmax(dim=1) - 1  # (N,): tokens fed at once, ahead of the steps
+    return int((before + (W * (W - 1) - before * (before + 1)) // 2).sum())
+
+
+def _batches(engine: Engine, windows: Windows) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """The numbers of a batch's windows (b,), ids (B, W) filled up with zeros, and the first place that one scores.
+
+    The engine is fresh for each batch.
+    """
     for rows in torch.arange(len(windows.ids)).split(engine.batch_size):
-        ids, scored = windows.ids[rows], windows.scored[rows]  # (b, W), b <= B
-        fed = F.pad(ids, (0, 0, 0, engine.batch_size - len(rows))).to(engine.cache.position.device)  # (B, W)
-        batch = torch.zeros(ids.size(0), ids.size(1), dtype=torch.float64)
+        filling = (0, 0, 0, engine.batch_size - len(rows))
+        fed = F.pad(windows.ids[rows], filling).to(engine.cache.position.device)  # (B, W)
         engine.reset()
-        for t, logits, by_cache in pass_through(fed, int(scored.int().argmax(dim=1).min())):
-            n = logits.size(1)
-            exact = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)  # (B n, V)
-            losses = F.cross_entropy(exact, fed[:, t + 1 : t + 1 + n].flatten(), reduction="none").view(-1, n)
-            batch[:, t + 1 : t + 1 + n] = losses[: len(rows)].cpu()
-            served += int(scored[:, t + 1 : t + 1 + n].sum()) if by_cache else 0
-        nll.append(batch[scored])
-        window.append(numbers[rows][scored])
-    return Score(torch.cat(nll), torch.cat(window), served)
+        yield rows, fed, int(windows.scored[rows].int().argmax(dim=1).min())
 
 
-def _clustered_error(values: Tensor, cluster: Tensor) -> float | None:
-    """Standard error of the mean of ``values`` that are independent between clusters only."""
+def clustered_error(values: Tensor, cluster: Tensor) -> float | None:
+    """Standard error of the mean of ``values`` (N,) that are independent between clusters only; None for one cluster.
+
+    ``cluster`` (N,) numbers them from 0.
+    """
     n = int(cluster.max()) + 1
     if n < 2:
         return None

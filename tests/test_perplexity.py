@@ -128,3 +128,21 @@ def test_a_change_is_paired_token_by_token():
 def test_windows_that_mean_nothing_are_refused(window, stride):
     with pytest.raises(ValueError, match=f"window={window}, stride={stride}"):
         Windows.cut(torch.arange(50), window, stride)
+
+
+@pytest.mark.parametrize("variant", ["v0", "v1"])
+@given(length=st.integers(8, 24), window=st.integers(2, 8), data=st.data())
+def test_the_tokens_that_are_fed_are_known_beforehand(variant, length, window, data):
+    windows = Windows.cut(strategies.ids(1, length, 4)[0], window, data.draw(st.integers(1, window)))
+    engine, fed = kvgpt.Engine(strategies.model(CONFIG, 0), variant), []
+    hook = engine.model.wte.register_forward_pre_hook(lambda _, ids: fed.append(ids[0].numel()))
+    perplexity.autoregressive(engine, windows)
+    hook.remove()
+    assert perplexity.fed_tokens(windows, stateless=engine.cache.stateless) == sum(fed)
+
+
+def test_every_nth_window_is_whole_and_numbered_anew():
+    windows = Windows.cut(torch.arange(70), 10, 10)
+    spread = windows.every(3)
+    assert spread.ids.tolist() == [list(range(start, start + 10)) for start in (0, 30, 60)]
+    assert spread.numbers.tolist() == [0] * 9 + [1] * 9 + [2] * 9 and spread.scored_tokens == 27
