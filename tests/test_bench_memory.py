@@ -67,6 +67,12 @@ def test_prefill_steady_and_peak_are_apart_and_add_up(figures, variant):
     assert made["validity"]["ok"] and "device_memory" not in found
 
 
+def test_a_cache_that_grows_holds_nothing_before_the_prompt(figures):
+    grows, ready = (figures(variant, 9)[0] for variant in ("dense-cat", "v1"))
+    assert abs(grows["prefill_peak"] - ready["prefill_peak"]) < ready["cache_bytes"] / 2, "what it grows by counts once"
+    assert grows["steady_memory"] == ready["steady_memory"]
+
+
 def test_without_a_prompt_nothing_is_fed_before_the_step(figures):
     assert "prefill_peak" not in figures("v1", 1)[0]
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import kvgpt
+from kvgpt.agreement import agreement
 from kvgpt.conformance import strategies
 from kvgpt.measure.case import Case, Unwatched
 from kvgpt.options import Settings
+from kvgpt.perplexity import Windows, at_once
 
 CONFIG = kvgpt.GPTConfig(n_layer=4, n_head=2, n_embd=32, vocab_size=31, block_size=12)
 TEXT = strategies.ids(1, 120, 4)[0]
@@ -60,6 +62,14 @@ def test_sharing_diverges_more_than_rounding_to_8_bits_and_that_more_than_recomp
     for metrics, details in found.values():
         assert details["compared_tokens"] == 2 * 11, "two of ten windows"
         assert metrics["kl_divergence"]["stderr"] >= 0 and len(metrics["top1_agreement"]["interval"]) == 2
+
+
+def test_the_divergence_is_of_the_variant_from_the_reference(figures):
+    model, windows = strategies.model(CONFIG, 0, torch.float32), Windows.cut(TEXT, 12, 12).every(5)
+    there = agreement(*(kvgpt.Engine(model, name, 2) for name in ("v3", "v1")), windows, at_once).kl_divergence
+    back = agreement(*(kvgpt.Engine(model, name, 2) for name in ("v1", "v3")), windows, at_once).kl_divergence
+    found = figures("teacher_forced", "v3")[0]["kl_divergence"]["value"]
+    assert found == pytest.approx(there, rel=1e-5) and found != pytest.approx(back, rel=1e-2)
 
 
 def test_stored_vectors_are_read_back_where_they_come_one_a_step_and_stay(figures):
