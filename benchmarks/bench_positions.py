@@ -38,6 +38,15 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("variant", "positions"), BEYOND[subject.model(metafunc.config).config.position_embedding])
 
 
+def left_out(item, chosen, model):
+    contexts = item.callspec.params["contexts"]
+    if contexts == 0:
+        return "this grid streams no text past the context"
+    if contexts * model.config.block_size > (chosen.max_tokens or float("inf")):
+        return f"only {chosen.max_tokens} tokens of text were asked for"
+    return None
+
+
 def bench_positions(benchmark, case, engine_of, model, held_out, scored_text, settings, variant, positions, contexts):
     context = model.config.block_size
     length = round(contexts * context)

@@ -3,7 +3,8 @@
 A benchmark is one file. The axes of the grid that its cases name as arguments are filled in here, the variant last. It
 may add axes in a ``pytest_generate_tests`` of its own, and name values of its own: ``LENGTHS`` and ``BATCH_SIZES``, in
 place of the grid's unless a run asks for others; ``ALSO``, variants beside the grid's; ``PEERS = True``, that other
-systems can be measured by it; ``BEYOND``, that it picks its variants itself.
+systems can be measured by it; ``BEYOND``, that it picks its variants itself; ``left_out(item, chosen, model)``, why a
+case is not measured here, or None.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from kvgpt.measure import clocks, device, fixtures, passes, subject
 from kvgpt.measure.fixtures import ANSWERS, FLOORS, SAID
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
-from kvgpt.recipes import STORAGES
+from kvgpt.recipes import Variant
 
 HERE = Path(__file__).parent
 # Argument of a case -> settings.
@@ -28,7 +29,6 @@ REASONS = pytest.StashKey[dict[str, list[str]]]()
 @pytest.hookimpl(trylast=True)  # once the settings are there
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REASONS] = {}
-    config.addinivalue_line("markers", "kvgpt_storage: measures what a cache holds, and so none that holds nothing")
     config.pluginmanager.register(fixtures, "kvgpt.fixtures")
     passes.register(config)
 
@@ -121,22 +121,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
     parameters = getattr(item, "callspec", None)
     values: dict[str, Any] = parameters.params if parameters else {}
-    block_size = model.config.block_size
-    tokens = max(values.get("new_tokens", 0), values.get("context", 0))
+    tokens, variant = max(values.get("new_tokens", 0), values.get("context", 0)), values.get("variant")
     if tokens > (model.config.n_position or tokens):
-        return f"{chosen.model} has a context of {block_size} tokens, {tokens} were asked for"
-    if values.get("contexts") == 0:
-        return "this grid streams no text past the context"
-    if values.get("contexts", 0) * block_size > (chosen.max_tokens or float("inf")):
-        return f"only {chosen.max_tokens} tokens of text were asked for"
-    variant = values.get("variant")
+        return f"{chosen.model} has a context of {model.config.block_size} tokens, {tokens} were asked for"
     if variant in peers.PEERS:
         return peers.absent(variant)
     if variant is not None and variant not in chosen.caches:
-        recipe = registry.resolve(variant).variant
-        if recipe is not None and STORAGES[recipe.storage].bits == 0 and item.get_closest_marker("kvgpt_storage"):
-            return f"{variant} keeps nothing that could be attended over"
-        has = (model.config.sharing, model.config.align)
-        if recipe is not None and has not in ((None, None), (recipe.sharing, recipe.align)):
+        recipe, has = Variant.parse(variant), (model.config.sharing, model.config.align)
+        if has not in ((None, None), (recipe.sharing, recipe.align)):
             return f"{chosen.model} was trained with sharing {has[0]}, which {variant} does not have"
-    return None
+    own = getattr(getattr(item, "module", None), "left_out", None)
+    return own(item, chosen, model) if own else None

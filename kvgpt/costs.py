@@ -115,7 +115,7 @@ def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int
         return Bill(config, dtype, batch_size, token_bytes=0)
     computed = shared(config, variant)
     kept = token_bytes(computed, variant.storage, dtype)
-    return Bill(computed, dtype, batch_size, kept, recomputes=kept == 0)
+    return Bill(computed, dtype, batch_size, kept, variant.recomputes)
 
 
 def total(demands: Iterable[Demand]) -> Demand:

@@ -55,12 +55,17 @@ class Variant:
             raise ValueError(f"unknown alignment {self.align!r}: known: {', '.join(ALIGNMENTS)}")
         if self.align is not None and self.sharing is None:
             raise ValueError(f"alignment {self.align!r} needs a sharing, such as cla2")
-        if self.window and STORAGES[self.storage].bits == 0:
+        if self.window and self.recomputes:
             raise ValueError(f"storage {self.storage!r} keeps nothing that a window could be laid over: name another")
         if self.sinks < 0 or (self.sinks and not self.window):
             raise ValueError(f"sinks={self.sinks}: a number of first tokens that a window keeps; add 'window' for any")
         if self.attention not in ATTENTION_PATHS:
             raise ValueError(f"unknown attention path {self.attention!r}: known: {', '.join(ATTENTION_PATHS)}")
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether nothing is kept between steps, so that each computes the whole history again."""
+        return STORAGES[self.storage].bits == 0
 
     @property
     def canonical(self) -> str:

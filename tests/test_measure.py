@@ -1,5 +1,7 @@
 """The instruments: bytes that are known, and a device that is described."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -40,15 +42,15 @@ def test_what_is_resident_grows_by_what_is_touched(monkeypatch, tmp_path):
     assert memory.resident() is None, "what a system does not say is not known"
 
 
-def test_in_use_is_what_the_driver_does_not_have_free(monkeypatch):
+def test_in_use_is_what_the_driver_says_once_all_work_is_done(monkeypatch):
     called = []
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (30, 100))
+    gpu = SimpleNamespace(read=lambda: called.append("read") or SimpleNamespace(memory_used=70))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: called.append("synchronize"))
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: called.append("empty_cache"))
     memory.empty_reserve("cuda")
-    assert memory.in_use("cuda") == 70 and called == ["empty_cache", "synchronize"]
+    assert memory.in_use("cuda", gpu) == 70 and called == ["empty_cache", "synchronize", "read"]
     memory.empty_reserve("cpu")
-    assert memory.in_use("cpu") is None and len(called) == 2
+    assert memory.in_use("cpu", gpu) is None and len(called) == 3
 
 
 @pytest.mark.gpu

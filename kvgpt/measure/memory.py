@@ -8,6 +8,9 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from kvgpt.measure import device as devices
+from kvgpt.measure.nvml import Gpu
+
 STATM = Path("/proc/self/statm")  # Linux: sizes in pages, the second is what is resident
 
 
@@ -34,13 +37,12 @@ def resident() -> int | None:
     return int(STATM.read_text().split()[1]) * resource.getpagesize()
 
 
-def in_use(device: str) -> int | None:
-    """Bytes in use on the whole device, by anybody, as its driver says; None where none keeps count."""
+def in_use(device: str, gpu: Gpu | None = None) -> int | None:
+    """Bytes in use on the whole device, by anybody, as NVML says; None where it does not."""
     if device != "cuda":
         return None
     torch.cuda.synchronize()
-    free, total = torch.cuda.mem_get_info()
-    return total - free
+    return (gpu or devices.gpu(device)).read().memory_used
 
 
 def empty_reserve(device: str) -> None:
