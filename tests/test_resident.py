@@ -81,7 +81,7 @@ def test_a_peak_counts_from_before_the_weights(serving, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("grown", "doubted"), [(10**9, False), (96 * 10**7, False), (9 * 10**8, True), (22 * 10**8, True)]
+    ("grown", "doubted"), [(10**9, False), (3 * 10**9, False), (9 * 10**8, True), (32 * 10**8, True)]
 )
 def test_growth_that_cannot_be_is_doubted(grown, doubted):
     said = resident.doubts({"resident_memory": grown}, 10**9)

@@ -28,7 +28,7 @@ CLEAR_REFS = Path("/proc/self/clear_refs")  # a 5 written there lets the peak st
 SMALL = GPTConfig(n_layer=2, n_head=4, n_embd=256, vocab_size=512, block_size=256)
 SECONDS = 600.0
 LITTLE_LESS = 0.95  # of the weights and the cache: some of their pages may have been there before
-MOST, SPARE = 2, 64 * 2**20  # times the weights and the cache, and bytes beside: activations, and what malloc keeps
+MOST, SPARE = 3, 64 * 2**20  # times those, for a checkpoint's file mapped beside its tensors, and bytes for the rest
 
 
 @dataclass(frozen=True)

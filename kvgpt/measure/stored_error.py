@@ -34,23 +34,22 @@ def stored_error(model: GPT, cache: KVCache, ids: Tensor) -> StoredError | None:
     dense = DenseCache(cache.shape)
     model(ids.to(cache.position.device), dense, last_only=True)
     T, layers = ids.size(1), range(cache.shape.n_layer)
-    stored = torch.stack([torch.stack(dense.read(layer)) for layer in layers], dim=1)  # (2, L, B, H, T, D)
+    dense.advance(T)
     for t in range(T):
         for layer in layers:
-            k, v = stored[:, layer, :, :, t : t + 1]  # each (B, H, 1, D)
+            k, v = (fed[:, :, t : t + 1] for fed in dense.read(layer))  # each (B, H, 1, D)
             cache.attend(layer, k, k, v)
         cache.advance(1)
-    wrong = torch.stack([torch.stack(cache.read(layer)) for layer in layers], dim=1).double() - stored.double()
+    wrong, whole = (torch.zeros(2, T, dtype=torch.float64) for _ in range(2))  # squares, of K and of V by token
+    for layer in layers:
+        fed, read = (torch.stack(each.read(layer)).double() for each in (dense, cache))  # (2, B, H, T, D)
+        wrong += (read - fed).square().sum(dim=(1, 2, 4)).cpu()
+        whole += fed.square().sum(dim=(1, 2, 4)).cpu()
     tenth = max(1, T // 10)
-    oldest, newest = slice(tenth), slice(T - tenth, T)
-    return StoredError(
-        _relative(wrong, stored),
-        _relative(wrong[..., oldest, :], stored[..., oldest, :])
-        - _relative(wrong[..., newest, :], stored[..., newest, :]),
-    )
+    oldest, newest = (_relative(wrong[:, part], whole[:, part]) for part in (slice(tenth), slice(T - tenth, T)))
+    return StoredError(_relative(wrong, whole), oldest - newest)
 
 
-def _relative(wrong: Tensor, stored: Tensor) -> float:
-    """RMS of (2, L, B, H, T, D) relative to what was stored, K and V each by its own, then the RMS of both."""
-    wrong, stored = (each.double().square().flatten(1).mean(dim=1) for each in (wrong, stored))  # (2,)
-    return float((wrong / stored).mean().sqrt())
+def _relative(wrong: Tensor, whole: Tensor) -> float:
+    """The root of two sums of squares (2, tokens), K and V each by its own, then the RMS of both."""
+    return float((wrong.sum(dim=1) / whole.sum(dim=1)).mean().sqrt())
