@@ -64,12 +64,13 @@ def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -
     item, wide = ITEM_BYTES[dtype], max(ITEM_BYTES[dtype], ITEM_BYTES["float32"])
     storage, tokens, width = STORAGES[variant.storage], held + fed, config.kv_heads * config.head_dim
     new, old = 2 * fed * width, 2 * tokens * width  # numbers of K and V
+    stored = held if variant.window else tokens  # a window is read before it is written
     seen = item * (new if storage.bits == 0 else old if variant.window else 0)
     x = fed * config.n_embd * item
     write = read = copy = 0
     if storage.bits:
         write = new * (item + wide * (1 + (wide > item)) + 1)
-        read = old * 2 * wide + 2 * tokens * config.kv_heads * wide
+        read = 2 * stored * (2 * width + config.kv_heads) * wide
         copy = old * item
     attention = 3 * x + new * item + seen + max(write, read, copy + seen + x)
     mlp = 11 * x + seen

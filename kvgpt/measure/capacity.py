@@ -73,14 +73,10 @@ def search(fits: Callable[[int], Probe], predicted: int, limit: int = LIMIT, tim
         return [probe.fitted for probe in log if probe.batch == batch]
 
     def always(batch: int) -> bool:
-        if any(probe.batch <= batch and not probe.fitted for probe in log):
-            return False
-        return all(ask(batch) for _ in range(times - len(tried(batch))))
+        return False not in tried(batch) and all(ask(batch) for _ in range(times - len(tried(batch))))
 
     def ever(batch: int) -> bool:
-        if any(probe.batch >= batch and probe.fitted for probe in log):
-            return True
-        return any(ask(batch) for _ in range(times - len(tried(batch))))
+        return True in tried(batch) or any(ask(batch) for _ in range(times - len(tried(batch))))
 
     edge = _edge(ask, predicted, limit)
     low = _edge(always, edge, limit)
