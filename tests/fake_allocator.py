@@ -29,7 +29,7 @@ class FakeMemory(HostMemory):
 
     def __init__(self, budget, error=None):
         super().__init__(budget)
-        self.error, self.taken, self.most, self.refused, self.limits = error, 0, 0, 0, 0
+        self.error, self.taken, self.most, self.refused = error, 0, 0, 0
 
     def take(self, nbytes):
         if self.error is not None and self.taken + nbytes > self.budget:
