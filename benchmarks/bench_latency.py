@@ -10,7 +10,9 @@ PEERS = True
 ALSO = ("dense-cat", "dense+matmul")  # what preallocation and fused attention buy: each differs from v1 in one thing
 
 
-def bench_latency(benchmark, case, time_of, engine_of, bill_of, prompt, settings, variant, batch_size, new_tokens):
+def bench_latency(
+    benchmark, case, time_of, engine_of, bill_of, floors, prompt, settings, variant, batch_size, new_tokens
+):
     case.begin("latency", batch_size=batch_size, prompt=1, new_tokens=new_tokens, max_length=new_tokens)
     benchmark.group = f"latency B={batch_size} T={new_tokens}"
     engine, clock, marks = engine_of(variant, batch_size, new_tokens), device_clock(settings.device), []
@@ -23,12 +25,13 @@ def bench_latency(benchmark, case, time_of, engine_of, bill_of, prompt, settings
                 marks.append((begun, clock()))
         return torch.cat([prompt, *tokens], dim=1)
 
-    timed = time_of(generate if engine.streams else lambda: engine.generate(prompt, new_tokens))
+    bill = bill_of(batch_size)
+    steps, working_set = bill.generation(new_tokens), bill.working_set(new_tokens)
+    body = generate if engine.streams else lambda: engine.generate(prompt, new_tokens)
+    timed = time_of(body, least=floors.roof.seconds(steps, working_set))
     assert timed.result.shape == (batch_size, 1 + new_tokens), "the timed run made another number of tokens"
     metrics, claims = {}, []
     if timed:
-        bill = bill_of(batch_size)
-        steps, working_set = bill.generation(new_tokens), bill.working_set(new_tokens)
         first = [end - start for start, end in marks[-len(timed.seconds) :]]
         metrics = {
             "total_latency": timed.time("total_latency"),

@@ -1,36 +1,36 @@
 """Phases: T new tokens after a prompt of one, divided into embedding, attention, MLP, head and all the rest."""
 
-from functools import partial
-
-import torch
-
 from kvgpt.measure.clocks import device_clock
 from kvgpt.measure.floors import Claim
-from kvgpt.measure.phases import Turns, divided, imbalance
+from kvgpt.measure.phases import imbalance, interleaved, summary
+from kvgpt.record import metric
 
 LENGTHS = (256, 512)  # in place of the grid's: a few lengths tell where time goes
+KINDS = 3  # of steps: a case may take as many times what others may
 
 
-def bench_phases(benchmark, case, time_of, engine_of, bill_of, prompt, settings, variant, batch_size, new_tokens):
+def bench_phases(
+    benchmark, case, time_of, engine_of, bill_of, floors, prompt, settings, variant, batch_size, new_tokens
+):
     case.begin("phases", batch_size=batch_size, prompt=1, new_tokens=new_tokens, max_length=new_tokens)
     benchmark.group = f"phases B={batch_size} T={new_tokens}"
     engine, clock = engine_of(variant, batch_size, new_tokens), device_clock(settings.device)
+    generations = []
 
     def generate():
-        return torch.cat(list(engine.stream(prompt, new_tokens)), dim=1)
+        steps = interleaved(engine.stream(prompt, new_tokens), engine.model, clock, first=len(generations))
+        generations.append(steps)
 
-    turns = Turns(partial(divided, generate, engine.model, clock))
-    timed = time_of(generate, setup=turns.before)
-    turns.finish()
-    assert timed.result.shape == (batch_size, new_tokens), "the timed run made another number of tokens"
+    bill = bill_of(batch_size)
+    steps, working_set = bill.generation(new_tokens), bill.working_set(new_tokens)
+    timed = time_of(generate, times=KINDS, least=floors.roof.seconds(steps, working_set))
+    assert all(len(one) == new_tokens for one in generations), "the run made another number of tokens"
     metrics, notes, details, claims = {}, [], {}, []
     if timed:
-        metrics = turns.summary(timed.seconds)
-        metrics["per_token_latency"] = timed.time("per_token_latency", 1 / new_tokens)
+        counted = generations[-len(timed.seconds) :]
+        metrics = summary(counted)
+        metrics["per_token_latency"] = metric("per_token_latency", metrics["total_latency"]["value"] / new_tokens)
         notes = imbalance(metrics)
-        once, finely = (kind[-1].count // new_tokens for kind in (turns.once, turns.finely))
-        details = {"marks": once, "marks_finely": finely, "turns": len(timed.seconds)}  # marks a token
-        bill = bill_of(batch_size)
-        steps, working_set = bill.generation(new_tokens), bill.working_set(new_tokens)
+        details = {"generations": len(counted)}
         claims = [Claim("per_token_latency", steps, working_set, 1 / new_tokens)]
     case.end(metrics, notes, details, claims)

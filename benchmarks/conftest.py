@@ -1,10 +1,10 @@
 """Which cases there are, in which order, and which of them cannot be measured here.
 
 A benchmark is one file. The axes of the grid that its cases name as arguments are filled in here, the variant last. It
-may add axes in a ``pytest_generate_tests`` of its own, and name values of its own: ``LENGTHS`` and ``BATCH_SIZES``, in
-place of the grid's unless a run asks for others; ``ALSO``, variants beside the grid's; ``PEERS = True``, that other
-systems can be measured by it; ``BEYOND``, that it picks its variants itself; ``left_out(item, chosen, model)``, why a
-case is not measured here, or None.
+may add axes in a ``pytest_generate_tests`` of its own, and name values of its own: ``LENGTHS``, in place of the grid's,
+of which a run that asks for lengths takes those that it asked for, or its longest; ``ALSO``, variants beside the
+grid's; ``PEERS = True``, that other systems can be measured by it; ``BEYOND``, that it picks its variants itself;
+``left_out(item, chosen, model)``, why a case is not measured here, or None.
 """
 
 from collections.abc import Iterator
@@ -39,8 +39,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.stash[SETTINGS]
     for argument, axis in AXES.items():
         if argument in metafunc.fixturenames:
-            asked = metafunc.config.getoption(f"--kvgpt-{axis.replace('_', '-')}")
-            values = getattr(chosen, axis) if asked else getattr(metafunc.module, axis.upper(), getattr(chosen, axis))
+            values = getattr(chosen, axis)
+            own = getattr(metafunc.module, axis.upper(), None)
+            if own and metafunc.config.getoption("--kvgpt-lengths"):
+                values = [value for value in own if value in values] or [max(values)]
+            elif own:
+                values = own
             metafunc.parametrize(argument, values, ids=[f"{argument}={value}" for value in values])
     if "variant" in metafunc.fixturenames and not hasattr(metafunc.module, "BEYOND"):
         asked = metafunc.config.getoption("--kvgpt-variants") or chosen.caches

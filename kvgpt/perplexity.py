@@ -85,6 +85,10 @@ class Windows:
         """The first of every ``nth`` windows, spread over the whole text."""
         return Windows(self.ids[::nth], self.scored[::nth])
 
+    def first(self, tokens: int) -> "Windows":
+        """The first ``tokens`` of every window."""
+        return Windows(self.ids[:, :tokens], self.scored[:, :tokens])
+
 
 @dataclass(frozen=True)
 class Stretch:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,11 +151,18 @@ def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bil
 
 @pytest.fixture
 def time_of(benchmark: Any, settings: Settings) -> Callable[..., Timed]:
-    """``time_of(body, setup)``: the seconds of ``body``, by the run's clocks and with the run's effort."""
+    """``time_of(body, setup, times)``: the seconds of ``body``, by the run's clocks and with the run's effort.
+
+    A case of which each round measures as much as ``times`` rounds of others may take as many times as long. ``least``
+    seconds are what a round takes at best: where that is too long, nothing is warmed up.
+    """
     clock, host = clocks.device_clock(settings.device), clocks.host_clock(settings.device)
 
-    def measure(body: Callable[[], Any], setup: Callable[[], object] = lambda: None) -> Timed:
-        return timed(benchmark, body, settings, clock, host, setup)
+    def measure(
+        body: Callable[[], Any], setup: Callable[[], object] = lambda: None, times: int = 1, least: float = 0.0
+    ) -> Timed:
+        effort = replace(settings, seconds=times * settings.seconds)
+        return timed(benchmark, body, effort, clock, host, setup, least)
 
     return measure
 

@@ -4,33 +4,38 @@ A mark is one of torch's own hooks; it reads the device's clock where a phase be
 from one mark to the next belongs to the phase in between, so no time is left over and none is counted twice: what the
 engine does from the end of one step's head to the beginning of the next step's embedding is timed as ``other``.
 
-What the marks cost is found on the spot, by generations with a mark before every other module too. It cannot be found
-on modules that do nothing: a mark takes the host's time where the host is what a step waits for, and the stream's where
-the device is, which is less. Nor as what marked generations take longer than unmarked ones: the parts would then make
-the whole whatever they were. As it is, the unmarked generations are a check: :func:`imbalance`.
+The steps of a generation are of three kinds in turn: unmarked, whose time is the whole; marked, which is divided; and
+marked before every other module too, which tells what a mark costs. What is compared lies a step apart, so a machine
+that grows slower favours no kind, and three generations have every step of each kind. A mark's cost cannot be
+found on modules that do nothing: it takes the host's time where the host is what a step waits for, and the stream's
+where the device is, which is less. Nor as what marked steps take longer than unmarked ones: the parts would then make
+the whole whatever they were. As it is, the unmarked steps are a check: :func:`imbalance`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import fsum
 from typing import Any
 
 from torch import nn
 
-from kvgpt.measure.rounds import time_metric
 from kvgpt.model import GPT
 from kvgpt.record import metric
-from kvgpt.statistics import median
 
+KINDS, FINELY = 3, 2  # of steps: unmarked, marked, finely marked
 PHASES = ("embedding", "attention", "mlp", "head", "other")
 TOLERANCE = 0.03  # of the whole, between it and the sum of its parts
 
 
+Readings = list[tuple[str | None, Any]]  # of a clock: the phase that begins there, None where the last goes on
+
+
 @dataclass(frozen=True)
 class Division:
-    """One generation by phase: seconds, the cost of its marks among them, and the number of marks that they hold."""
+    """Some time by phase: seconds, the cost of its marks among them, and the number of marks that they hold."""
 
     seconds: Mapping[str, float]
     marks: Mapping[str, int]
@@ -44,14 +49,13 @@ class Division:
         return sum(self.marks.values())
 
 
-def divided(body: Callable[[], object], model: GPT, clock: Callable[[], Any], finely: bool = False) -> Division:
-    """Run ``body``, which generates through ``model``, and divide its time among :data:`PHASES`.
+def marked(body: Callable[[], object], model: GPT, clock: Callable[[], Any], finely: bool = False) -> Readings:
+    """Run ``body``, which steps through ``model``, and read ``clock`` where it begins, at every mark and at its end.
 
-    ``clock`` gives readings of which a later less an earlier one is seconds; they are subtracted once ``body`` is done.
     ``finely`` adds a mark before every module at which no phase begins. The hooks are gone afterwards, also where
     ``body`` raises.
     """
-    readings: list[tuple[str | None, Any]] = []
+    readings: Readings = []
 
     def mark(phase: str | None) -> Callable[..., None]:
         return lambda *_: readings.append((phase, clock()))
@@ -64,15 +68,52 @@ def divided(body: Callable[[], object], model: GPT, clock: Callable[[], Any], fi
         mark("other")()
         body()
         mark(None)()
+    return readings
 
+
+def divided(readings: Readings) -> Division:
+    """The time between the first and the last of :func:`marked`'s readings, by :data:`PHASES`."""
     spent: dict[str, list[float]] = {phase: [] for phase in PHASES}
     current = "other"
     for (begins, start), (_, end) in pairwise(readings):
         current = begins or current
         spent[current].append(end - start)
     marks = {phase: len(parts) for phase, parts in spent.items()}
-    marks["other"] -= 1  # the first and the last reading are not hooks: an unmarked round is read twice as well
+    marks["other"] -= 1  # the first and the last reading are not hooks: an unmarked step is read twice as well
     return Division({phase: fsum(parts) for phase, parts in spent.items()}, marks)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a generation: how it was marked, and its time by phase, all of it ``other`` where it was not."""
+
+    kind: int
+    division: Division
+
+
+def interleaved(generation: Iterator[object], model: GPT, clock: Callable[[], Any], first: int = 0) -> list[Step]:
+    """Generate, each item a step, its kind (unmarked, marked, finely marked) the next in turn, from ``first`` on.
+
+    Generations that begin with each kind in turn have each step of each kind. Every second time round, the kinds follow
+    each other the other way. Nothing is subtracted before the last step is done.
+    """
+    readings: list[tuple[int, Readings]] = []
+    way = -1 if first // KINDS % 2 else 1
+    while True:
+        kind = (first + way * len(readings)) % KINDS
+        try:
+            readings.append((kind, _step(generation, kind, model, clock)))
+        except StopIteration:
+            return [Step(kind, divided(step)) for kind, step in readings]
+
+
+def _step(generation: Iterator[object], kind: int, model: GPT, clock: Callable[[], Any]) -> Readings:
+    """The next step, with the marks of its kind: none, one a phase, or one a module."""
+    if kind:
+        return marked(partial(next, generation), model, clock, finely=kind == FINELY)
+    begun = clock()
+    next(generation)
+    return [("other", begun), (None, clock())]
 
 
 def _boundaries(model: GPT) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -95,69 +136,40 @@ def _others(model: GPT) -> Iterator[nn.Module]:
     return (module for module in model.modules() if module not in marked)
 
 
-class Turns:
-    """Marked generations beside each unmarked round: finely, once, unmarked; in every second turn backwards.
+def summary(generations: Sequence[Sequence[Step]]) -> dict[str, dict[str, Any]]:
+    """``total_latency`` of unmarked steps, each ``phase_*``, their ``phase_sum``, and a mark's ``hook_cost``.
 
-    What is compared stands side by side: the finely marked with the marked, for the cost of a mark, and the marked with
-    the unmarked, for the whole. A machine that grows slower or faster favours neither. ``divide(finely)`` runs the
-    marked ones.
+    ``hook_cost`` may come out below zero where noise is larger than it; to bend it to zero would favour one direction.
+    ``phase_sum`` adds the figures as they are published, so that a reader's sum is the one that was checked.
     """
-
-    def __init__(self, divide: Callable[[bool], Division]) -> None:
-        self._divide = divide
-        self.once, self.finely = list[Division](), list[Division]()
-        self._owed = self._backwards = False
-
-    def before(self) -> None:
-        """Before every unmarked round: its setup."""
-        self.finish()
-        if self._backwards:
-            self._owed = True
-        else:
-            self.finely.append(self._divide(True))
-            self.once.append(self._divide(False))
-        self._backwards = not self._backwards
-
-    def finish(self) -> None:
-        """After the last unmarked round: what its turn still lacks."""
-        if self._owed:
-            self.once.append(self._divide(False))
-            self.finely.append(self._divide(True))
-        self._owed = False
-
-    def summary(self, whole: Sequence[float]) -> dict[str, dict[str, Any]]:
-        """:func:`summary` of the last turns: those of the unmarked rounds that counted, ``whole`` seconds each."""
-        return summary(whole, self.once[-len(whole) :], self.finely[-len(whole) :])
-
-
-def summary(whole: Sequence[float], once: Sequence[Division], finely: Sequence[Division]) -> dict[str, dict[str, Any]]:
-    """``total_latency`` of the unmarked rounds, each ``phase_*``, their ``phase_sum``, and a mark's ``hook_cost``.
-
-    A turn's marked times are taken relative to its own unmarked round, and put in seconds by the median of those: a
-    machine that is slower in one turn than in another is so for all three, and the shares stay. An interval is that of
-    the share. ``hook_cost`` may come out below zero where noise is larger than it; to bend it to zero would favour one
-    direction. ``phase_sum`` adds the figures as they are published, so that a reader's sum is the one that was checked.
-    """
-    typical = median(whole)
-    scales = [typical / seconds for seconds in whole]
-    costs = [
-        scale * (fine.total - one.total) / (fine.count - one.count)
-        for scale, one, fine in zip(scales, once, finely, strict=True)
-    ]
-    cost = median(costs)
+    unmarked, once, finely = (_typical(generations, kind) for kind in range(KINDS))
+    more = sum(one.count for one in finely) - sum(one.count for one in once)
+    cost = (fsum(one.total for one in finely) - fsum(one.total for one in once)) / more
     phases = {
-        f"phase_{phase}": time_metric(
-            f"phase_{phase}",
-            [scale * one.seconds[phase] - cost * one.marks[phase] for scale, one in zip(scales, once, strict=True)],
-        )
+        phase: fsum(one.seconds[phase] for one in once) - cost * sum(one.marks[phase] for one in once)
         for phase in PHASES
     }
     return {
-        "total_latency": time_metric("total_latency", whole),
-        **phases,
-        "phase_sum": metric("phase_sum", fsum(figure["value"] for figure in phases.values())),
-        "hook_cost": time_metric("hook_cost", costs),
+        "total_latency": metric("total_latency", fsum(one.total for one in unmarked)),
+        **{f"phase_{phase}": metric(f"phase_{phase}", seconds) for phase, seconds in phases.items()},
+        "phase_sum": metric("phase_sum", fsum(phases.values())),
+        "hook_cost": metric("hook_cost", cost),
     }
+
+
+def _typical(generations: Sequence[Sequence[Step]], kind: int) -> list[Division]:
+    """Every step of a generation as this kind took it: of those measured at its place the (lower) median by its total,
+    so that one interruption spoils no figure and parts stay parts of one step. A step that no generation had of this
+    kind is taken to be as its nearest neighbour was.
+    """
+    length = len(generations[0])
+    found: dict[int, list[Division]] = {}
+    for steps in generations:
+        for t, step in enumerate(steps):
+            if step.kind == kind:
+                found.setdefault(t, []).append(step.division)
+    middle = {t: sorted(these, key=lambda one: one.total)[(len(these) - 1) // 2] for t, these in found.items()}
+    return [middle[min(middle, key=lambda other: abs(other - t))] for t in range(length)]
 
 
 def imbalance(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:

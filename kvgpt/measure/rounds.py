@@ -65,12 +65,14 @@ def timed(
     clock: Callable[[], Any],
     host: Callable[[], float],
     setup: Callable[[], object] = lambda: None,
+    least: float = 0.0,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timed:
     """Run ``body`` in pytest-benchmark's pedantic mode, ``setup`` untimed before each round.
 
     ``clock`` must be the timer of the benchmark's marker. Warm-ups take at most half of ``effort.seconds``, and after
-    the first no round begins that would not end in time. ``now`` says what time it is.
+    the first no round begins that would not end in time; a round that takes ``least`` seconds at best, beyond that
+    time, is not warmed up. ``now`` says what time it is.
     """
     watch = list[float]()
 
@@ -84,7 +86,7 @@ def timed(
     if benchmark.disabled:
         return Timed((), (), benchmark.pedantic(body, setup=before))
     begun, longest = now(), 0.0
-    for _ in range(effort.warmup):
+    for _ in range(effort.warmup if least <= effort.seconds else 0):
         longest = max(longest, _round(body, setup, host, host)[0])
         if now() - begun > effort.seconds / 2:
             break
