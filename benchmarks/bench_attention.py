@@ -6,7 +6,10 @@ the round before has read the same vectors.
 
 import torch
 
+from kvgpt.costs import Demand
 from kvgpt.measure.fill import stand_at
+from kvgpt.measure.floors import Claim
+from kvgpt.measure.roof import SIZES
 from kvgpt.recipes import Variant
 from kvgpt.record import metric
 
@@ -27,7 +30,7 @@ def pytest_generate_tests(metafunc):
 
 
 def bench_attention(
-    benchmark, case, time_of, engine_of, bill_of, floors, model, sweep, variant, reads, batch_size, context
+    benchmark, case, time_of, engine_of, bill_of, floors, model, settings, sweep, variant, reads, batch_size, context
 ):
     case.begin("attention", batch_size=batch_size, context=context, max_length=context, reads=reads)
     benchmark.group = f"attention {reads} B={batch_size} S={context}"
@@ -42,14 +45,16 @@ def bench_attention(
             cache.attend_held(layer, q)
 
     timed = time_of(attend, setup=sweep if reads == "cold" else lambda: None)
-    metrics = {}
+    metrics, claims = {}, []
     if timed:
         held = batch_size * context * bill_of(batch_size).token_bytes
         rate = held / timed.median
-        working_set = held if reads == "warm" else float("inf")
+        working_set = held if reads == "warm" else SIZES[settings.device][-1]
         metrics = {
             "total_latency": timed.time("total_latency"),
             "achieved_bandwidth": timed.rate("achieved_bandwidth", held),
             "fraction_of_bandwidth": metric("fraction_of_bandwidth", rate / floors.roof.bandwidth(working_set)),
         }
-    case.end(metrics)
+        pairs = batch_size * config.n_layer * context
+        claims = [Claim("total_latency", [Demand(4 * config.n_embd * pairs, held)], working_set)]
+    case.end(metrics, claims=claims)

@@ -6,6 +6,7 @@ budget which by default holds few sequences, the same for all variants. How fast
 """
 
 from kvgpt import registry, transients
+from kvgpt.costs import training_step, weights_bytes
 from kvgpt.measure import loads
 from kvgpt.measure.attempt import DeviceMemory, HostMemory, attempt, quick_collections
 from kvgpt.measure.capacity import LIMIT, search
@@ -70,6 +71,7 @@ def bench_training(benchmark, case, time_of, engine_of, model, settings, variant
     load = loads.training(trained, context)
     found, metrics = _find(load, memory, 0, need, start=need.predicted(memory.budget))
     metrics["weights_bytes"] = metric("weights_bytes", trained.nbytes)
+    claims = []
     if not found.max_batch:
         benchmark.pedantic(attempt, args=(load, 1, memory, 0), rounds=1)
     else:
@@ -77,9 +79,11 @@ def bench_training(benchmark, case, time_of, engine_of, model, settings, variant
         ids = copy.tokens(found.max_batch, context)
         timed = time_of(lambda: copy.step(ids))
         if timed:
+            step = training_step(trained.config, settings.dtype, found.max_batch, context)
+            claims = [Claim("total_latency", [step], weights_bytes(trained.config, settings.dtype))]
             metrics["total_latency"] = timed.time("total_latency")
             metrics["throughput"] = timed.rate("throughput", found.max_batch * context)
-    case.end(metrics, _notes(found), _details(found))
+    case.end(metrics, _notes(found), _details(found), claims)
 
 
 def _model(variant, chosen):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from kvgpt.measure import subject
 from kvgpt.measure.clocks import host_clock
+from kvgpt.measure.floors import Claim
 from kvgpt.measure.memory import resident
 from kvgpt.options import SETTINGS
 from kvgpt.record import metric
@@ -47,7 +48,9 @@ def left_out(item, chosen, model):
     return None
 
 
-def bench_positions(benchmark, case, engine_of, model, held_out, scored_text, settings, variant, positions, contexts):
+def bench_positions(
+    benchmark, case, engine_of, bill_of, model, held_out, scored_text, settings, variant, positions, contexts
+):
     context = model.config.block_size
     length = round(contexts * context)
     rows = max(1, min(STREAMS, len(held_out) // (length + 1)))
@@ -72,7 +75,16 @@ def bench_positions(benchmark, case, engine_of, model, held_out, scored_text, se
     }
     if held[0][1] is not None:
         metrics["resident_growth"] = metric("resident_growth", held[-1][1] - held[0][1])
-    case.end(metrics, positions=engine.positions, approximate=engine.policy.approximate, scored_tokens=nll.numel())
+    bill, tokens = bill_of(rows), [_least_held(engine, t) for t in range(max(0, length - context), length)]
+    steps = [bill.step(held_before) for held_before in tokens]
+    claims = [Claim("per_token_latency", steps, bill.working_set(max(tokens)), 1 / len(steps))]
+    case.end(
+        metrics,
+        claims=claims,
+        positions=engine.positions,
+        approximate=engine.policy.approximate,
+        scored_tokens=nll.numel(),
+    )
 
 
 def _stream(engine, text, now):
@@ -89,6 +101,13 @@ def _stream(engine, text, now):
         if t in (length // 5, length - 1):
             held.append((engine.cache.nbytes, resident()))
     return nll, times.tolist(), held
+
+
+def _least_held(engine, t):
+    """Tokens that the cache holds at least before step ``t`` of a stream."""
+    if engine.policy.recomputes:
+        return min(t, engine.max_length - engine.policy.recomputes)
+    return min(t, engine.max_length - 1)
 
 
 def _sized(variant, positions, length, context):

@@ -118,6 +118,17 @@ def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int
     return Bill(computed, dtype, batch_size, kept, variant.recomputes)
 
 
+def training_step(config: GPTConfig, dtype: str, batch_size: int, length: int) -> Demand:
+    """The least that a step of AdamW asks for: each product forward and twice backward, logits at every position.
+
+    The weights are read in both directions; they, their gradients and two moments are read and written by the update.
+    """
+    tokens = batch_size * length
+    products = 2 * (matrices(config) + config.vocab_size * config.n_embd)
+    attention = 4 * config.n_embd * config.n_layer * (length + 1) / 2  # a token, on average
+    return Demand(3 * tokens * (products + attention), 9 * weights_bytes(config, dtype))
+
+
 def total(demands: Iterable[Demand]) -> Demand:
     """The sum of many steps."""
     return sum(demands, Demand(0, 0))

@@ -237,7 +237,7 @@ def test_an_attempt_on_a_device_empties_its_cache_after_the_frames_are_gone(monk
     memory.watch = counted.watch
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: setattr(device, "emptied", counted.taken))
     probe = attempt(counted.load(10, 30, 0), 4, memory, held=0)
-    assert not probe.fitted and probe.peak is None and probe.why.startswith("CUDA out of memory")
+    assert not probe.fitted and probe.peak is None and "CUDA out of memory" in probe.why
     assert device.emptied == 0, "nothing was held any more when the cache was emptied"
 
 

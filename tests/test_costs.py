@@ -73,3 +73,13 @@ def test_a_cache_whose_bytes_nobody_knows_is_held_to_the_weights():
     unknown, dense = (costs.bill(CONFIG, variant, "float32", 1) for variant in (None, Variant("dense")))
     assert unknown.step(9).flops == dense.step(9).flops and unknown.step(9).bytes < dense.step(9).bytes
     assert unknown.working_set(9) == costs.weights_bytes(CONFIG, "float32")
+
+
+def test_a_training_step_multiplies_three_times_as_much_as_all_logits_need():
+    engine = kvgpt.Engine(strategies.model(CONFIG, 0, torch.float32), "dense+matmul", 2)
+    ids = strategies.ids(2, 9, 0) % 50
+    with FlopCounterMode(display=False) as counter:
+        engine.prefill(ids, every_position=True)
+    forward = counter.get_total_flops()
+    unseen = 2 * 4 * CONFIG.n_embd * CONFIG.n_layer * (9 * 9 - 9 * 10 // 2)  # pairs that the mask hides
+    assert costs.training_step(CONFIG, "float32", 2, 9).flops == 3 * (forward - unseen)

@@ -1,7 +1,6 @@
 """Phases: the parts of a generation are its whole, to the last digit where the clock has no noise."""
 
 import json
-from functools import partial
 from math import fsum
 
 import pytest
@@ -16,7 +15,19 @@ import kvgpt
 from kvgpt import record
 from kvgpt.conformance import strategies
 from kvgpt.measure.clocks import Mark, device_clock
-from kvgpt.measure.phases import PHASES, TOLERANCE, Division, Turns, divided, imbalance, summary
+from kvgpt.measure.phases import (
+    FINELY,
+    KINDS,
+    PHASES,
+    TOLERANCE,
+    Division,
+    Step,
+    divided,
+    imbalance,
+    interleaved,
+    marked,
+    summary,
+)
 
 pytest_plugins = ["pytester"]
 
@@ -67,8 +78,25 @@ def generation(engine, clock, costs=COSTS):
     return generate
 
 
-def division(seconds, marks=None):
-    return Division(dict(zip(PHASES, seconds, strict=True)), marks or dict.fromkeys(PHASES, 0))
+def stepwise(engine, clock):
+    """A generation, each item a step whose every part takes a known time."""
+    tokens = engine.stream(torch.zeros(engine.batch_size, 1, dtype=torch.int64), T)
+    while True:
+        with Work(clock, COSTS):
+            token = next(tokens, None)
+        if token is None:
+            return
+        clock.advance(COSTS["loop"])
+        yield token
+
+
+def division(seconds, marks=0):
+    return Division(dict(zip(PHASES, seconds, strict=True)), dict.fromkeys(PHASES, marks))
+
+
+def measured(whole, once, finely):
+    """Three generations of one step, one of each kind."""
+    return [[Step(kind, one)] for kind, one in enumerate((division([0, 0, 0, 0, whole]), once, finely))]
 
 
 def values(metrics):
@@ -79,7 +107,7 @@ def values(metrics):
 @pytest.mark.parametrize("variant", ["v0", "v1", "v2", "v3", "v4", "v3a", "v4a", "dense+matmul", "dense-cat"])
 def test_every_part_is_the_time_that_its_work_took(variant, finely):
     clock, engine = FakeClock(), engine_of(variant)
-    found = divided(generation(engine, clock), engine.model, clock, finely)
+    found = divided(marked(generation(engine, clock), engine.model, clock, finely))
     assert found.seconds == WHOLE and found.total == clock.now
 
 
@@ -87,13 +115,14 @@ def test_every_part_is_the_time_that_its_work_took(variant, finely):
 @given(costs=st.fixed_dictionaries({name: st.floats(0, 1) for name in COSTS}))
 def test_the_parts_are_the_whole_to_the_last_digit(costs):
     clock, engine = FakeClock(), engine_of()
-    found = divided(generation(engine, clock, costs), engine.model, clock)
+    found = divided(marked(generation(engine, clock, costs), engine.model, clock))
     assert found.total == pytest.approx(clock.now, rel=1e-15, abs=0)
 
 
 def test_a_mark_stands_at_the_beginning_of_each_phase():
     engine = engine_of()
-    once, finely = (divided(generation(engine, FakeClock()), engine.model, FakeClock(), how) for how in (False, True))
+    body = generation(engine, FakeClock())
+    once, finely = (divided(marked(body, engine.model, FakeClock(), how)) for how in (False, True))
     assert once.marks == MARKS and once.count == T * (2 * N_LAYER + 3)
     more = {"embedding": 2, "attention": 4 * N_LAYER, "mlp": 3 * N_LAYER, "head": 1, "other": 0}  # modules called
     assert {phase: finely.marks[phase] - once.marks[phase] for phase in PHASES} == {p: T * n for p, n in more.items()}
@@ -101,7 +130,7 @@ def test_a_mark_stands_at_the_beginning_of_each_phase():
 
 def test_marks_change_no_token():
     engine, tokens, ids = engine_of("v2", 2), [], torch.tensor([[1], [5]])
-    divided(lambda: tokens.append(engine.generate(ids, T)), engine.model, FakeClock(), finely=True)
+    marked(lambda: tokens.append(engine.generate(ids, T)), engine.model, FakeClock(), finely=True)
     assert torch.equal(tokens[0], engine.generate(ids, T))
 
 
@@ -116,110 +145,82 @@ def test_hooks_are_gone_also_after_an_exception(finely):
 
     with handle:
         with pytest.raises(KeyboardInterrupt):
-            divided(broken, engine.model, clock, finely)
+            marked(broken, engine.model, clock, finely)
         before = clock.readings
         assert before > 1
         engine.generate(torch.zeros(1, 1, dtype=torch.int64), T)
     assert clock.readings == before and len(calls) == 1 + T
 
 
-def test_nothing_waits_for_a_gpu_before_the_end():
+def test_nothing_waits_for_a_gpu_before_the_last_step_is_done():
     clock, engine, log = FakeClock(), engine_of(), []
-    body = generation(engine, clock)
 
-    def generate():
-        body()
+    def generation():
+        yield from stepwise(engine, clock)
         log.append("done")
 
-    found = divided(generate, engine.model, lambda: Mark(FakeEvent(clock, log)))
-    assert found.seconds == WHOLE
+    found = interleaved(generation(), engine.model, lambda: Mark(FakeEvent(clock, log)))
+    assert fsum(step.division.total for step in found) == fsum(WHOLE.values())
     end = log.index("done")
-    assert "synchronize" not in log[:end] and log[end + 1] == "record" and "record" not in log[end + 2 :]
+    assert "synchronize" not in log[:end] and "synchronize" in log[end:]
 
 
-def turns_of(engine, clock):
-    body = generation(engine, clock)
-    return Turns(partial(divided, body, engine.model, clock)), body
+@pytest.mark.parametrize(
+    ("first", "kinds"), [(0, [0, 1, 2]), (1, [1, 2, 0]), (2, [2, 0, 1]), (3, [0, 2, 1]), (4, [1, 0, 2]), (6, [0, 1, 2])]
+)
+def test_the_kinds_of_steps_follow_each_other_in_turn_and_backwards(first, kinds):
+    engine, clock = engine_of(), FakeClock()
+    found = interleaved(stepwise(engine, clock), engine.model, clock, first)
+    assert [step.kind for step in found] == kinds
+    more = T * N_LAYER * 7 // T + 3  # modules at which no phase begins, a step
+    marks = {0: 0, 1: 2 * N_LAYER + 3, FINELY: 2 * N_LAYER + 3 + more}
+    assert [step.division.count for step in found] == [marks[kind] for kind in kinds]
 
 
-def measured(turns, body, clock, rounds):
-    """The unmarked rounds, as pytest-benchmark takes them."""
-    whole = []
-    for _ in range(rounds):
-        turns.before()
-        begun = clock()
-        body()
-        whole.append(clock() - begun)
-    turns.finish()
-    return whole
+@pytest.mark.parametrize("first", [0, 3, 6, 9])
+def test_three_generations_have_every_step_of_every_kind(first):
+    engine, clock = engine_of(), FakeClock()
+    found = [interleaved(stepwise(engine, clock), engine.model, clock, first + n) for n in range(KINDS)]
+    assert {(t, step.kind) for steps in found for t, step in enumerate(steps)} == {
+        (t, kind) for t in range(T) for kind in range(KINDS)
+    }
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.5])
-def test_what_the_marks_cost_is_taken_off(cost):
-    clock = FakeClock(cost)
-    turns, body = turns_of(engine_of(), clock)
-    whole = measured(turns, body, clock, rounds=3)
-    assert turns.once[0].seconds["mlp"] == WHOLE["mlp"] + cost * MARKS["mlp"]
-    assert turns.finely[0].total - turns.once[0].total == cost * T * (3 + 7 * N_LAYER)
-    metrics = turns.summary(whole)
-    found, watched = values(metrics), cost  # the unmarked rounds' own clock is read once within them
-    assert found.pop("hook_cost") == cost
-    assert found.pop("phase_sum") == found.pop("total_latency") == fsum(WHOLE.values()) + watched
-    assert found == {f"phase_{p}": seconds + (watched if p == "other" else 0) for p, seconds in WHOLE.items()}
+@pytest.mark.parametrize("generations", [1, 2, 3, 7])
+def test_what_the_marks_cost_is_taken_off(cost, generations):
+    clock, engine = FakeClock(cost), engine_of()
+    found = [interleaved(stepwise(engine, clock), engine.model, clock, n) for n in range(generations)]
+    metrics = summary(found)
+    read, watched = values(metrics), T * cost  # an unmarked step's own clock is read once within it
+    assert read.pop("hook_cost") == cost
+    assert read.pop("phase_sum") == read.pop("total_latency") == fsum(WHOLE.values()) + watched
+    assert read == {f"phase_{p}": seconds + (watched if p == "other" else 0) for p, seconds in WHOLE.items()}
     assert not imbalance(metrics)
 
 
-@pytest.mark.parametrize(("rounds", "order"), [(1, "fou"), (2, "fouuof"), (4, "fouuoffouuof"), (5, "fouuoffouuoffou")])
-def test_marked_rounds_stand_around_unmarked_ones_as_many_of_each(rounds, order):
-    ran = []
-
-    def divide(finely):
-        ran.append("f" if finely else "o")
-        return division([1.0] * 5)
-
-    turns = Turns(divide)
-    measured(turns, lambda: ran.append("u"), FakeClock(), rounds)
-    assert "".join(ran) == order and len(turns.once) == len(turns.finely) == rounds
+def test_one_interruption_spoils_no_figure():
+    once, finely = division([3, 5, 7, 2, 4], 1), division([4, 6, 8, 3, 5], 2)
+    quiet = [step for _ in range(3) for step in measured(16.0, once, finely)]
+    for place, spoilt in ((0, division([0, 0, 0, 0, 400.0])), (4, division([3, 500.0, 7, 2, 4], 1)), (8, finely)):
+        found = list(quiet)
+        found[place] = [Step(place % KINDS, spoilt)]
+        read = values(summary(found))
+        assert read == values(summary(quiet)) and read["phase_attention"] == 4 and read["total_latency"] == 16
 
 
-def test_rounds_that_warmed_up_do_not_count():
-    clock = FakeClock()
-    turns, body = turns_of(engine_of(), clock)
-    whole = measured(turns, body, clock, rounds=5)
-    turns.once[0] = turns.once[1] = division([1e6] * 5, MARKS)
-    (samples,) = turns.summary(whole[2:])["phase_mlp"]["processes"]
-    assert samples == [WHOLE["mlp"]] * 3
-
-
-def test_a_machine_that_changes_its_speed_between_turns_changes_no_phase():
-    marks = dict.fromkeys(PHASES, 1), dict.fromkeys(PHASES, 2)
-    speeds = [1.0, 2.0, 1.0, 4.0, 1.0, 8.0, 1.0]
-    once = [division([s * part for part in (3, 5, 7, 2, 4)], marks[0]) for s in speeds]
-    finely = [division([s * part for part in (4, 6, 8, 3, 5)], marks[1]) for s in speeds]
-    found = summary([16 * s for s in speeds], once, finely)
-    assert values(found) == {
-        **dict(zip([f"phase_{phase}" for phase in PHASES], [2, 4, 6, 1, 3], strict=True)),
-        "total_latency": 16,
-        "phase_sum": 16,
-        "hook_cost": 1,
-    }
-    assert found["phase_mlp"]["processes"] == [[6] * 7] and found["phase_mlp"]["interval"] == [6, 6]
-    assert found["hook_cost"]["processes"] == [[1] * 7]
-
-
-def test_one_spoilt_round_spoils_no_phase():
-    once = [division([2.0, 4.0, 6.0, 1.0, 3.0], dict.fromkeys(PHASES, 1)) for _ in range(7)]
-    finely = [division([2.0, 4.0, 6.0, 1.0, 3.0], dict.fromkeys(PHASES, 2)) for _ in range(7)]
-    once[2].seconds["attention"], finely[4].seconds["head"] = 400.0, 100.0
-    assert values(summary([16.0] * 7, once, finely))["phase_attention"] == 4
+def test_a_step_that_was_not_measured_is_as_its_neighbour():
+    growing = [Step(t % KINDS, division([t, 0, 0, 0, 0], marks=(0, 1, 2)[t % KINDS])) for t in range(90)]
+    read = values(summary([growing]))
+    assert read["total_latency"] == pytest.approx(sum(range(90)), rel=0.02)
+    assert read["phase_sum"] == pytest.approx(read["total_latency"], rel=0.02)
 
 
 @pytest.mark.parametrize(("excess", "sound"), [(0.029, True), (-0.029, True), (0.031, False), (-0.031, False)])
 def test_parts_that_are_not_the_whole_make_a_record_invalid(excess, sound):
-    part = 0.2 * (1 + excess)
-    once = [division([part] * 5, dict.fromkeys(PHASES, 1))] * 3
-    finely = [division([part] * 5, dict.fromkeys(PHASES, 2))] * 3
-    metrics = summary([1.0] * 3, once, finely)
+    once = division([0.2 * (1 + excess)] * 5, 1)
+    finely = division([0.2 * (1 + excess)] * 5, 2)
+    metrics = summary(measured(1.0, once, finely))
     notes = imbalance(metrics)
     made = record.record("phases", "v1", "dense", {}, metrics, notes)
     assert made["validity"]["ok"] is sound
@@ -228,9 +229,8 @@ def test_parts_that_are_not_the_whole_make_a_record_invalid(excess, sound):
 
 
 def test_a_phase_below_zero_makes_a_record_invalid():
-    once = [division([0.25, 7.0, 7.0, 1.0, 5.75], dict.fromkeys(PHASES, 1))] * 3
-    finely = [division([0.25, 9.0, 9.0, 1.0, 6.75], dict.fromkeys(PHASES, 2))] * 3  # a mark seems to cost 1
-    (note,) = imbalance(summary([16.0] * 3, once, finely))
+    once, finely = division([0.25, 7.0, 7.0, 1.0, 5.75], 1), division([0.25, 9.0, 9.0, 1.0, 6.75], 2)
+    (note,) = imbalance(summary(measured(16.0, once, finely)))  # a mark seems to cost 1
     assert note.startswith("phase_embedding comes out at -0.75 s")
 
 
@@ -271,12 +271,10 @@ def test_a_case_leaves_a_record_with_all_its_parts(bench, pytester):
     assert [(one["family"], one["variant"]) for one in made] == [("phases", "v0"), ("phases", "v2")]
     for one in made:
         figures = one["metrics"]
-        assert one["workload"]["new_tokens"] == 4 and one["details"]["marks"] == 2 * 2 + 3
+        assert one["workload"]["new_tokens"] == 4 and one["details"]["generations"] >= 1
         parts = [figures[f"phase_{phase}"]["value"] for phase in PHASES]
         assert figures["phase_sum"]["value"] == pytest.approx(fsum(parts))
         assert figures["per_token_latency"]["value"] == pytest.approx(figures["total_latency"]["value"] / 4)
-        rounds = {len(figures[name]["processes"][0]) for name in ("total_latency", "phase_mlp", "hook_cost")}
-        assert len(rounds) == 1 and min(rounds) >= 1
         excess = abs(figures["phase_sum"]["value"] / figures["total_latency"]["value"] - 1)
         said = [note for note in one["validity"]["notes"] if note.startswith("the phases sum to")]
         assert len(said) == (excess > TOLERANCE)
@@ -289,7 +287,7 @@ def test_a_gpus_stream_is_divided_by_its_own_events():
     ids = torch.zeros(1, 1, dtype=torch.int64, device="cuda")
     engine.generate(ids, T)
     begun = clock()
-    found = divided(lambda: engine.generate(ids, T), engine.model, clock)
+    found = divided(marked(lambda: engine.generate(ids, T), engine.model, clock))
     whole = clock() - begun
     assert found.marks == MARKS and all(found.seconds[phase] > 0 for phase in PHASES)
     assert found.total <= whole + 1e-6 * (found.count + 2)

@@ -7,16 +7,11 @@ from typing import Protocol
 
 import torch
 
+from kvgpt.measure import out_of_memory
 from kvgpt.measure.capacity import Probe
 from kvgpt.measure.memory import Allocation, allocation
 
 Load = Callable[[int], Iterator[object]]  # of a batch: its stages, which keep alive what the next ones need
-SAID = (  # by errors that are a plain RuntimeError
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
 
 
 class Memory(Protocol):
@@ -98,18 +93,12 @@ def attempt(load: Load, batch: int, memory: Memory, held: int) -> Probe:
     try:
         return _run(load, batch, memory, held)
     except Exception as error:  # torch has several for the one thing
-        if not ran_out(error):
+        why = out_of_memory.reason(error)
+        if why is None:
             raise
-        return Probe(batch, fitted=False, why=str(error).partition("\n")[0] or type(error).__name__)
+        return Probe(batch, fitted=False, why=why)
     finally:
         memory.release()  # after the error and its frames are gone, which hold on to tensors
-
-
-def ran_out(error: Exception) -> bool:
-    """Whether an error says that there is no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
 
 
 def _run(load: Load, batch: int, memory: Memory, held: int) -> Probe:

@@ -11,6 +11,7 @@ from kvgpt.record import metric
 NAMES = {  # a time -> its floor, and the fraction of it that was reached
     "per_token_latency": ("floor", "fraction_of_floor"),
     "time_to_first_token": ("time_to_first_token_floor", None),
+    "total_latency": ("total_latency_floor", None),
 }
 TOLERANCE = 1.03  # a floor may be too high by as much: its bandwidth is measured too
 

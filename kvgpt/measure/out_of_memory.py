@@ -3,15 +3,20 @@
 import gc
 import sys
 
-ON_CPU = ("not enough memory", "can't allocate memory")  # what torch's allocator says, as a RuntimeError
+SAID = (  # by errors of torch that are a plain RuntimeError
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 def reason(error: BaseException) -> str | None:
     """``out of memory: ...`` in one line where that is what ``error`` means; else None."""
     torch = sys.modules.get("torch")  # a case that ran out of torch's memory has imported it
-    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
-    on_cpu = isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
-    if not (on_gpu or on_cpu or isinstance(error, MemoryError)):
+    named = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+    if not (named or said):
         return None
     first = next(iter(str(error).splitlines()), "").strip()
     return f"out of memory: {first or type(error).__name__}"

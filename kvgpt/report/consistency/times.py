@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from kvgpt.recorded import Case, Results
 from kvgpt.report.consistency.finding import SLACK, Finding, amount, invalid, judged, size
 
-FLOORS = {"per_token_latency": "floor", "time_to_first_token": "time_to_first_token_floor"}
+FLOORS = {
+    "per_token_latency": "floor",
+    "time_to_first_token": "time_to_first_token_floor",
+    "total_latency": "total_latency_floor",
+}
 PHASES = ("phase_embedding", "phase_attention", "phase_mlp", "phase_head", "phase_other")
 
 
