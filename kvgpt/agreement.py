@@ -56,7 +56,7 @@ class Agreement:
         extra = NORMAL_QUANTILE**2 / n
         half = sqrt(extra * share * (1 - share) + extra**2 / 4)
         low, high = ((share + extra / 2 + way * half) / (1 + extra) for way in (-1, 1))
-        return max(0.0, low), min(1.0, high)
+        return min(share, max(0.0, low)), max(share, min(1.0, high))  # at 0 and 1 rounding would leave it outside
 
 
 def agreement(engine: Engine, reference: Engine, windows: Windows, mode: Mode) -> Agreement:

@@ -146,3 +146,11 @@ def test_the_interval_of_a_share_holds_it_as_often_as_it_says():
         low, high = sampled(torch.rand(20, 25, generator=generator) < 0.97).top1_interval
         held += low <= 0.97 <= high
     assert held >= 0.93 * 400
+
+
+@pytest.mark.parametrize("agreeing", [False, True])
+def test_an_interval_holds_its_share_to_the_last_digit(agreeing):
+    for tokens in range(2, 60):
+        found = sampled(torch.full((3, tokens), agreeing))
+        low, high = found.top1_interval
+        assert low <= found.top1 <= high
