@@ -1,5 +1,6 @@
 """Tests compute on tiny tensors: one thread is fastest, and leaves the other cores to other workers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "OMP_NUM_THREADS", "1")  # of the processes that tests start
+        yield
     torch.set_num_threads(before)
 
 

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fake_watch import Quiet
 
 import kvgpt
 from kvgpt.conformance import strategies
 from kvgpt.measure import resident
-from kvgpt.measure.case import Case, Unwatched
+from kvgpt.measure.case import Case
 from kvgpt.options import Settings
 
 CONFIG = kvgpt.GPTConfig(n_layer=3, n_head=2, n_embd=32, vocab_size=31, block_size=16)
@@ -37,7 +38,7 @@ def figures(pytestconfig, monkeypatch):
         benchmark = SimpleNamespace(disabled=False, pedantic=lambda run, args, rounds: run(*args))
         module.bench_memory(
             benchmark,
-            Case(extra, variant, variant, {}, Unwatched(), floors=None),
+            Case(extra, variant, variant, {}, Quiet(), floors=None),
             lambda name, rows, room: kvgpt.Engine(model, name, rows, room),
             model,
             torch.zeros(2, 1, dtype=torch.int64, device=device),

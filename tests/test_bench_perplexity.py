@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fake_watch import Quiet
 
 import kvgpt
 from kvgpt.agreement import agreement
 from kvgpt.conformance import strategies
-from kvgpt.measure.case import Case, Unwatched
+from kvgpt.measure.case import Case
 from kvgpt.options import Settings
 from kvgpt.perplexity import Windows, at_once
 
@@ -28,7 +29,7 @@ def figures(pytestconfig):
 
     def run(mode, variant):
         extra, benchmark = {}, SimpleNamespace(pedantic=lambda run, args, rounds: run(*args))
-        case = Case(extra, variant, variant, {}, Unwatched(), floors=None)
+        case = Case(extra, variant, variant, {}, Quiet(), floors=None)
         module.bench_perplexity(
             benchmark,
             case,

@@ -55,7 +55,7 @@ OF_THE_MOMENT = (  # what a busy machine makes of a case that is right
 
 
 def test_every_family_and_variant_leaves_a_record(bench, tiny):
-    result, data = bench(f"--kvgpt-model={tiny}", "--kvgpt-lengths=4,8", "--kvgpt-max-tokens=64")
+    result, data = bench(f"--kvgpt-model={tiny}", "--kvgpt-lengths=8", "--kvgpt-max-tokens=64")
     assert result.ret == 0, result.stdout.str()
     records = {}
     for benchmark in data["benchmarks"]:
@@ -64,11 +64,11 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
         assert all(note.startswith(OF_THE_MOMENT) for note in made["validity"]["notes"])
     counts = {family: len(made) for family, made in records.items()}
     assert counts == {
-        "latency": 2 * 2 * 9,  # generations and prompts, dense-cat and dense+matmul beside the seven
-        "decode": 2 * 7,
+        "latency": 2 * 9,  # generations and prompts, dense-cat and dense+matmul beside the seven
+        "decode": 7,
         "attention": 2 * 6,  # cold and warm, not v0
         "phases": 7,
-        "memory": 2 * 7,
+        "memory": 7,
         "capacity": 7 + 3,  # three models among seven variants
         "perplexity": 2 * 7,
         "positions": 5 * 5,
@@ -131,7 +131,8 @@ FAMILIES = {
 def test_what_does_not_fit_is_left_out_with_the_reason(bench, tiny):
     result, _ = bench(f"--kvgpt-model={tiny}", "--kvgpt-lengths=8,32", "--collect-only", "-k", "decode or attention")
     assert result.ret == 0, result.stdout.str()
-    result.stdout.fnmatch_lines(["left out 21 cases: * has a context of 16 tokens, 32 were asked for"])
+    result.stdout.fnmatch_lines(["left out * cases: * has a context of 16 tokens, 32 were asked for"])
+    assert "context=8" in result.stdout.str() and "context=32" not in result.stdout.str()
 
 
 def test_a_score_that_would_take_hours_is_left_out(bench, tmp_path):
@@ -146,7 +147,7 @@ def test_a_score_that_would_take_hours_is_left_out(bench, tmp_path):
     result, _ = bench(*arguments, "--kvgpt-max-tokens=16384")
     result.stdout.fnmatch_lines(["left out 1 cases: v0 computes * tokens to score these, * operations; *"])
     result, _ = bench(*arguments, "--kvgpt-max-tokens=8192")
-    result.stdout.no_fnmatch_line("left out*")
+    result.stdout.no_fnmatch_line("left out * cases: v0 computes *")
 
 
 def test_a_cache_of_ones_own_is_measured_beside_a_variant(bench, tiny):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fake_watch import Quiet, Throttled
 
 import kvgpt
 from kvgpt import record
@@ -13,33 +14,6 @@ from kvgpt.measure.floors import Claim, Floors
 from kvgpt.measure.roof import Roof
 
 
-class Watch:
-    """A device that is throttled during every case."""
-
-    def __init__(self):
-        self.readings = 0
-
-    def read(self):
-        self.readings += 1
-        return self.readings
-
-    def notes(self, before, after):
-        return [f"throttled between {before} and {after}"]
-
-    def details(self, before, after):
-        return {"temperature": 80 + after}
-
-
-class Quiet(Watch):
-    """A device on which nothing else happens."""
-
-    def notes(self, before, after):
-        return []
-
-    def details(self, before, after):
-        return {}
-
-
 def case(watch, doubts=()):
     extra = {}
     floors = Floors(lambda: Roof(read={1: 10.0}, copy=10.0, flops=10.0))
@@ -47,7 +21,7 @@ def case(watch, doubts=()):
 
 
 def test_a_record_holds_the_workload_and_what_the_device_did():
-    one, extra = case(Watch(), doubts=["calibration: off"])
+    one, extra = case(Throttled(), doubts=["calibration: off"])
     one.begin("latency", batch_size=2)
     claims = [Claim("per_token_latency", [Demand(0.0, 10.0)], 1)]
     figures = {"per_token_latency": record.metric("per_token_latency", 4.0)}

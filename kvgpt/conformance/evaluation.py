@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from kvgpt import known_answers
+from kvgpt import known_answers as known
 from kvgpt.config import sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances
 from kvgpt.conformance.promise import promise
@@ -77,14 +77,14 @@ def served(stage: Stage, length: int, stride: int) -> None:
 @promise(
     "F3", "Known answers: even logits give the vocabulary, a Markov chain the exponential of its entropy.", "reference"
 )
-def answers_known_beforehand(subject: Subject, seed: int, batch: int) -> None:
+def known_answers(subject: Subject, seed: int, batch: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     even = torch.zeros(VOCABULARY, VOCABULARY, dtype=torch.float64)
     text = torch.randint(VOCABULARY, (60,), generator=generator)
     score = subject.forced(_engine(subject, even, batch), subject.windows.cut(text, WINDOW, WINDOW))
     assert abs(score.perplexity - VOCABULARY) < 1e-9 * VOCABULARY, f"even logits: perplexity {score.perplexity}"
-    text, entropy = known_answers.chain_text(3000, generator), known_answers.chain_entropy()
-    chain = known_answers.chain_logits()
+    text, entropy = known.chain_text(3000, generator), known.chain_entropy()
+    chain = known.chain_logits()
     score = subject.stepped(_engine(subject, chain, 16 * batch), subject.windows.cut(text, WINDOW, WINDOW))
     assert abs(score.mean - entropy) < 0.05, f"a chain of entropy {entropy:.4f} has a mean loss of {score.mean:.4f}"
     assert math.isclose(score.perplexity, math.exp(score.mean)), "perplexity is the exponential of the mean loss"
@@ -128,7 +128,7 @@ def means(subject: Subject, seed: int, n: int) -> None:
 
 
 def _engine(subject: Subject, table: Tensor, batch: int) -> Engine:
-    model = known_answers.Table(table, LONGEST)
+    model = known.Table(table, LONGEST)
     return subject.engine(cast(GPT, model), "v1", batch)  # it has all of a GPT that an engine asks for
 
 

@@ -18,7 +18,7 @@ from kvgpt.measure.case import Case
 from kvgpt.measure.clock_lock import locked
 from kvgpt.measure.device import last_level_cache
 from kvgpt.measure.floors import Floors
-from kvgpt.measure.roof import SIZES, Roof, probe
+from kvgpt.measure.roof import SECONDS, SIZES, Roof, probe
 from kvgpt.measure.rounds import Timed, timed
 from kvgpt.measure.state import Sampler
 from kvgpt.model import GPT
@@ -89,7 +89,7 @@ def floors(pytestconfig: pytest.Config, settings: Settings) -> Floors:
     clock = clocks.host_clock(settings.device)
 
     def probed() -> Roof:
-        return probe(settings.device, settings.dtype, clock)
+        return probe(settings.device, settings.dtype, clock, min(SECONDS, settings.seconds))
 
     return pytestconfig.stash.setdefault(FLOORS, Floors(probed, last_level_cache(settings.device)))
 

@@ -19,7 +19,7 @@ SIZES = {  # bytes of the blocks read; the last is larger than any cache near th
     "cuda": tuple(MIB * size for size in (8, 32, 128, 1024)),
 }
 MATMUL = {"cpu": 1024, "cuda": 8192}  # rows and columns of the matrices multiplied
-REPEATS = 20  # a machine that is shared shows its best in one of them
+REPEATS, FEWEST, SECONDS = 20, 3, 0.25  # of a probe: a machine that is shared shows its best in one of them
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,17 @@ class Roof:
         self.copy, self.flops = max(self.copy, other.copy), max(self.flops, other.flops)
 
 
-def probe(device: str, dtype: str, clock: Callable[[], float]) -> Roof:
-    """Probe everything once, two seconds on two cores. ``clock`` waits for the device."""
-    read = {size: _rate(reading(device, size), clock) for size in SIZES[device]}
-    return Roof(read, _rate(copying(device), clock), _rate(multiplying(device, dtype), clock))
+def probe(device: str, dtype: str, clock: Callable[[], float], seconds: float = SECONDS) -> Roof:
+    """Probe everything once, each for at most ``seconds`` or a few repetitions. ``clock`` waits for the device."""
+    read = {size: _rate(reading(device, size), clock, seconds) for size in SIZES[device]}
+    return Roof(read, _rate(copying(device), clock, seconds), _rate(multiplying(device, dtype), clock, seconds))
 
 
-def _rate(one: Probe, clock: Callable[[], float]) -> float:
+def _rate(one: Probe, clock: Callable[[], float], seconds: float) -> float:
     """The amount a second of the best repetition but the first."""
+    one.run()
     marks = [clock()]
-    for _ in range(1 + REPEATS):
+    while len(marks) <= FEWEST or (len(marks) <= REPEATS and marks[-1] - marks[0] < seconds):
         one.run()
         marks.append(clock())
-    return one.amount / min(end - begun for begun, end in list(pairwise(marks))[1:])
+    return one.amount / min(end - begun for begun, end in pairwise(marks))

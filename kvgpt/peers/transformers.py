@@ -5,6 +5,7 @@ Its matrices are (in, out), as its users have them: those are copies. All other 
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from kvgpt.peers.base import Peer
 from kvgpt.storages import distinct_bytes, tensors_of
 
 OLDEST = 5  # the first major version whose caches and mask these calls fit
+# The cache's name as an argument of theirs: it changed in 5.24.
+CACHE = "cache" if "cache" in signature(GPT2LMHeadModel.forward).parameters else "past_key_values"
 
 
 def gpt2(model: GPT) -> GPT2LMHeadModel:
@@ -70,7 +73,7 @@ class Transformers(Peer):
         """A cache of theirs, empty."""
 
     def _forward(self, ids: Tensor) -> Tensor:
-        return self.model(ids, past_key_values=self.cache, logits_to_keep=1).logits[:, -1]  # (B, V)
+        return self.model(ids, **{CACHE: self.cache}, logits_to_keep=1).logits[:, -1]  # (B, V)
 
     def _empty(self) -> None:
         self.cache.reset()
