@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kvgpt import __version__
 from kvgpt.config import POSITION_EMBEDDINGS, PRESETS, GPTConfig
+from kvgpt.plain import columns
 from kvgpt.recipes import variants
 
 RESULTS = "written by pytest benchmarks --benchmark-json, or the original research's results.jsonl"
@@ -89,9 +90,7 @@ def list_variants(parsed: argparse.Namespace) -> None:
         for name, variant in variants().items()
     ]
     headings = ("name", "canonical", "storage", "sharing", "alignment", "attention")
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    for row in (headings, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(*columns(headings, rows), sep="\n")
 
 
 def diff(parsed: argparse.Namespace) -> int:

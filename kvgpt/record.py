@@ -46,7 +46,9 @@ METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "floor": ("s", "lower"),  # the least that per_token_latency can be
     "fraction_of_floor": ("1", "higher"),
     "time_to_first_token_floor": ("s", "lower"),
+    "time_to_first_token_fraction": ("1", "higher"),
     "total_latency_floor": ("s", "lower"),
+    "total_latency_fraction": ("1", "higher"),
     "read_bandwidth": ("B/s", "higher"),
     "copy_bandwidth": ("B/s", "higher"),
     "matmul_rate": ("FLOP/s", "higher"),

@@ -168,6 +168,31 @@ def test_a_cache_of_ones_own_is_measured_beside_a_variant(bench, tiny):
     assert perplexity[mine] == pytest.approx(perplexity["v3"])
 
 
+def test_other_systems_are_columns_of_the_same_run(bench, tiny):
+    pytest.importorskip("transformers", reason="needs transformers: pip install 'kvgpt[peers]'")
+    result, data = bench(
+        f"--kvgpt-model={tiny}",
+        "--kvgpt-lengths=4",
+        "--kvgpt-batch-sizes=1,3",
+        "--kvgpt-variants=v1",
+        "--kvgpt-peers",
+        "--kvgpt-lock-clocks",
+        "-k",
+        "bench_latency and not gpt-fast",  # which compiles for half a minute
+    )
+    assert result.ret == 0, result.stdout.str()
+    made = [benchmark["extra_info"]["kvgpt"] for benchmark in data["benchmarks"]]
+    names = ["v1", "transformers-dynamic", "transformers-static", "transformers-quantized", "transformers-generate"]
+    latency = [one for one in made if one["workload"]["prompt"] == 1]
+    assert [one["variant"] for one in latency] == names * 2
+    assert [one["workload"]["batch_size"] for one in latency] == [1] * 5 + [3] * 5
+    for one in latency:
+        beside = latency[0 if one["workload"]["batch_size"] == 1 else 5]
+        assert one["metrics"]["floor"] == beside["metrics"]["floor"], "all are held to what v1 must do"
+        assert ("time_to_first_token" in one["metrics"]) == (one["variant"] != "transformers-generate")
+    assert "the SM clock is not locked: a CPU is no GPU" in result.stdout.str()
+
+
 def test_random_weights_are_scored_on_random_ids(bench, tiny):
     result, data = bench(
         f"--kvgpt-model={tiny}", "--kvgpt-weights=random:3", "--kvgpt-lengths=4", "-k", "perplexity and v1"

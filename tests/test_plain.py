@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvgpt.measure import plain
+from kvgpt import plain
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from kvgpt.measure import plain
         (250.0, "W", "250 W"),
         (1.4e-7, "s", "140 ns"),
         (0.0, "s", "0 s"),
-        (3e-12, "s", "3e-12 s"),
+        (3e-12, "s", "3 ps"),
         (61.0, "°C", "61 °C"),
         (5120, "bit", "5120 bit"),
     ],

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from kvgpt import checkpoint, manifest
+from kvgpt import checkpoint, manifest, plain
 from kvgpt.config import SHIPPED
 from kvgpt.measure import device as devices
-from kvgpt.measure import memory, plain
+from kvgpt.measure import memory
 from kvgpt.measure.host import Host
 from kvgpt.measure.nvml import UNITS, Gpu
 

@@ -10,8 +10,8 @@ from kvgpt.record import metric
 
 NAMES = {  # a time -> its floor, and the fraction of it that was reached
     "per_token_latency": ("floor", "fraction_of_floor"),
-    "time_to_first_token": ("time_to_first_token_floor", None),
-    "total_latency": ("total_latency_floor", None),
+    "time_to_first_token": ("time_to_first_token_floor", "time_to_first_token_fraction"),
+    "total_latency": ("total_latency_floor", "total_latency_fraction"),
 }
 TOLERANCE = 1.03  # a floor may be too high by as much: its bandwidth is measured too
 
@@ -58,8 +58,7 @@ class Floors:
         floor, fraction = NAMES[claim.time]
         least = claim.share * self.roof.seconds(claim.steps, claim.working_set)
         metrics[floor] = metric(floor, least, kind="modelled")
-        if fraction:
-            metrics[fraction] = metric(fraction, least / metrics[claim.time]["value"])
+        metrics[fraction] = metric(fraction, least / metrics[claim.time]["value"])
         return least
 
 

@@ -12,7 +12,12 @@ from pytest_benchmark.stats import Stats
 from kvgpt.statistics import median_interval
 
 Entry = Mapping[str, Any]
-OF_TIMES = ("fraction_of_floor", "fraction_of_bandwidth")  # without a unit, and yet as noisy as what they divide
+OF_TIMES = (
+    "fraction_of_floor",
+    "time_to_first_token_fraction",
+    "total_latency_fraction",
+    "fraction_of_bandwidth",
+)  # without a unit, and yet as noisy as what they divide
 
 
 def fold(passes: Sequence[Mapping[str, Entry]]) -> list[dict[str, Any]]:

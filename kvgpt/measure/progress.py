@@ -5,13 +5,14 @@
 The same on a terminal, in a log and in a pipe: no cursor moves, and each line is flushed.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Generator, Mapping
 from statistics import mean
 from typing import Any, Protocol
 
 import pytest
+
+from kvgpt import plain
 
 FIGURES: dict[str, tuple[str, ...]] = {  # family -> the metrics of which the first that a record has is shown
     "latency": ("per_token_latency", "time_to_first_token", "total_latency"),
@@ -45,7 +46,6 @@ AXES = {  # field of a workload -> how it reads
     "positions": "{}",
 }
 USUAL = {"prompt": 1}  # goes without saying
-PREFIXES = ("p", "n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 LINE = r"\[ *\d+/\d+\] "  # how each line begins
 
 
@@ -131,11 +131,7 @@ def si(figure: Mapping[str, Any]) -> str:
     value, unit = figure["value"], figure["unit"]
     if unit == "1":
         return str(int(value)) if value == int(value) else f"{value:.4g}"
-    rounded = float(f"{value:.3g}")
-    lowest = -PREFIXES.index("")
-    power = math.floor(math.log10(abs(rounded)) / 3) if rounded else 0
-    power = max(lowest, min(power, lowest + len(PREFIXES) - 1))
-    return f"{f'{rounded / 1000**power:#.3g}'.rstrip('.')} {PREFIXES[power - lowest]}{unit}"
+    return plain.quantity(value, unit, digits=3)
 
 
 def span(seconds: float) -> str:

@@ -11,8 +11,8 @@ from functools import partial
 
 import torch
 
+from kvgpt import plain
 from kvgpt.measure import device as devices
-from kvgpt.measure import plain
 from kvgpt.measure.host import Host
 from kvgpt.measure.nvml import Gpu
 from kvgpt.measure.state import THROTTLES

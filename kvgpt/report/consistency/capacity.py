@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from itertools import groupby
 
+from kvgpt.plain import quantity
 from kvgpt.recorded import Case, Results
 from kvgpt.report.consistency.closed_forms import cache_bytes, held_weights
-from kvgpt.report.consistency.finding import SLACK, Finding, amount, judged, same_workload
+from kvgpt.report.consistency.finding import SLACK, Finding, judged, same_workload
 
 COINCIDENCE = 100  # sequences that caches set apart: transients make up for as many by chance in 1% at most
 
@@ -19,8 +20,8 @@ def fits_the_budget(results: Results) -> Iterator[Finding]:
         for name, room in _rooms(case).items():
             least = weights + fits * each
             sentence = (
-                f"{fits:,} sequences of {amount(each, 'B')} of cache and weights of {amount(weights, 'B')} are "
-                f"{amount(least, 'B')}, more than {amount(room, 'B')}, the {name}: "
+                f"{fits:,} sequences of {quantity(each, 'B')} of cache and weights of {quantity(weights, 'B')} are "
+                f"{quantity(least, 'B')}, more than {quantity(room, 'B')}, the {name}: "
                 f"{max(0, int((room - weights) // each)):,} fit"
             )
             yield judged(least <= room, sentence, case)
@@ -36,7 +37,7 @@ def differs_where_caches_do(results: Results) -> Iterator[Finding]:
             alike = list(several)
             sizes = [each for _, each in alike]
             apart = fits * fits * (max(sizes) - min(sizes)) / max(_free(case) for case, _ in alike)  # sequences
-            names = " and ".join(f"{case.variant}, with {amount(each, 'B')} of cache each," for case, each in alike)
+            names = " and ".join(f"{case.variant}, with {quantity(each, 'B')} of cache each," for case, each in alike)
             sentence = f"{names} end at the same {fits:,} sequences, where the caches alone set them {apart:,.0f} apart"
             yield judged(apart < COINCIDENCE, sentence, *(case for case, _ in alike))
 

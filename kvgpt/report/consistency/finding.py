@@ -7,7 +7,6 @@ from typing import Literal
 from kvgpt.recorded import Case
 
 SLACK = 0.03  # relative: by how much sums and floors may be missed
-PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,3 @@ def same_workload(cases: Iterable[Case]) -> list[list[Case]]:
     for case in cases:
         groups.setdefault((case.family, frozenset(case.workload.items())), []).append(case)
     return list(groups.values())
-
-
-def amount(value: float, unit: str) -> str:
-    """A figure for people, such as ``113.2 MB``."""
-    scale, prefix = next((one for one in PREFIXES if abs(value) >= one[0]), (1.0, ""))
-    return f"{value / scale:.4g} {prefix}{unit}"

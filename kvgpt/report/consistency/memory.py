@@ -5,10 +5,11 @@ What a record does not state is taken from its closed form, and is no reason for
 
 from collections.abc import Iterator
 
+from kvgpt.plain import quantity as amount
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.consistency.closed_forms import cache_bytes, held_cache, held_weights, weights_bytes
-from kvgpt.report.consistency.finding import SLACK, Finding, amount, judged, same_workload, size
+from kvgpt.report.consistency.finding import SLACK, Finding, judged, same_workload, size
 
 FAMILIES = ("memory", "positions")  # whose ``cache_bytes`` are of all layers, rows and slots
 

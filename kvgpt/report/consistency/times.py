@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from kvgpt.plain import quantity
 from kvgpt.recorded import Case, Results
-from kvgpt.report.consistency.finding import SLACK, Finding, amount, invalid, judged, size
+from kvgpt.report.consistency.finding import SLACK, Finding, invalid, judged, size
 
 FLOORS = {
     "per_token_latency": "floor",
@@ -20,7 +21,7 @@ def no_time_is_under_its_floor(results: Results) -> Iterator[Finding]:
         for name, floor in FLOORS.items():
             time, least = case.value(name), case.value(floor)
             if time is not None and least is not None:
-                sentence = f"{name} of {amount(time, 's')} is below its floor of {amount(least, 's')}"
+                sentence = f"{name} of {quantity(time, 's')} is below its floor of {quantity(least, 's')}"
                 yield judged(least <= (1 + SLACK) * time, sentence, case, excuse=excuse)
         fraction = case.value("fraction_of_floor")
         if fraction is not None:
@@ -33,7 +34,7 @@ def total_is_all_tokens(results: Results) -> Iterator[Finding]:
     for case in results.cases:
         total, each, tokens = case.value("total_latency"), case.value("per_token_latency"), size(case, "new_tokens")
         if total is not None and each is not None and tokens is not None:
-            sentence = f"{tokens} tokens of {amount(each, 's')} are not {amount(total, 's')} in total"
+            sentence = f"{tokens} tokens of {quantity(each, 's')} are not {quantity(total, 's')} in total"
             yield judged(_near(tokens * each, total), sentence, case)
 
 
@@ -43,7 +44,7 @@ def rate_is_tokens_over_time(results: Results) -> Iterator[Finding]:
         total, rate = case.value("total_latency"), case.value("throughput")
         tokens, rows = size(case, "new_tokens"), size(case, "batch_size")
         if total is not None and rate is not None and tokens is not None and rows is not None:
-            sentence = f"{rows} x {tokens} tokens in {amount(total, 's')} are not {amount(rate, 'token/s')}"
+            sentence = f"{rows} x {tokens} tokens in {quantity(total, 's')} are not {quantity(rate, 'token/s')}"
             yield judged(_near(rate * total, rows * tokens), sentence, case)
 
 
@@ -52,17 +53,17 @@ def phases_make_the_whole(results: Results) -> Iterator[Finding]:
     for case in results.of("phases", "phase_attention"):
         parts = {name: value for name in PHASES if (value := case.value(name)) is not None}
         for name, value in parts.items():
-            yield judged(value >= 0, f"{name} of {amount(value, 's')}", case, excuse=invalid(case))
+            yield judged(value >= 0, f"{name} of {quantity(value, 's')}", case, excuse=invalid(case))
         stated, added = case.value("phase_sum"), sum(parts.values())
         beside = case if "total_latency" in case.metrics else _beside(results, case)
         whole = None if beside is None else beside.value("total_latency")
         if stated is not None:
-            sentence = f"phases of {amount(added, 's')} together, in a record that says {amount(stated, 's')}"
+            sentence = f"phases of {quantity(added, 's')} together, in a record that says {quantity(stated, 's')}"
             yield judged(_near(added, stated), sentence, case)
         if beside is not None and whole is not None:
             whole_sum = added if stated is None else stated
             share = f"{whole_sum / whole:.0%} of " if whole > 0 else ""
-            sentence = f"phases add up to {amount(whole_sum, 's')}, {share}the {amount(whole, 's')} in total"
+            sentence = f"phases add up to {quantity(whole_sum, 's')}, {share}the {quantity(whole, 's')} in total"
             cases = (case,) if beside is case else (case, beside)
             yield judged(_near(whole_sum, whole), sentence, *cases, excuse=invalid(*cases))
 
