@@ -2,9 +2,13 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
@@ -200,6 +204,14 @@ def test_random_weights_are_scored_on_random_ids(bench, tiny):
     assert result.ret == 0, result.stdout.str()
     workload = data["benchmarks"][0]["extra_info"]["kvgpt"]["workload"]
     assert workload["corpus"] == "random" and workload["weights"] == "random:3" and "corpus_sha256" not in workload
+
+
+def test_pytest_benchmarks_own_compare_reads_results_in_the_projects_folder(bench, tiny, pytester, pytestconfig):
+    result, data = bench(f"--kvgpt-model={tiny}", "--kvgpt-lengths=4", "--kvgpt-variants=v1", "-k", "decode")
+    assert result.ret == 0 and len(data["benchmarks"]) == 1
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", pytester.path / "out.json"]
+    ran = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0 and "bench_decode" in ran.stdout, ran.stderr
 
 
 def test_without_timing_every_case_runs_once(bench, tiny):

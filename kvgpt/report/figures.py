@@ -75,7 +75,7 @@ def perplexity_change(results: Results) -> tuple[str, Figure]:
         for place, (case, value) in enumerate(zip(shown, changes, strict=True)):
             panel.plot(place, value, looks[case.variant].marker, color=looks[case.variant].colour, markersize=7)
             _whisker(panel, place, case, "perplexity_change", 100.0)
-            label = "0%" if abs(value) < 5e-4 else f"{value:+.3g}%"
+            label = "0%" if abs(value) < 5e-4 else f"{value:+.3g}%" if abs(value) < 100 else f"{value:+,.0f}%"
             _above(panel, place, 100 * _top(case, "perplexity_change"), label)
         panel.set_xlim(-0.6, len(shown) - 0.4)
         panel.set_ylim(lowest, highest)
