@@ -32,6 +32,18 @@ def scored(cases: Iterable[Case]) -> dict[str, list[Case]]:
     return modes
 
 
+def subjects(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """{title: the cases of one model, weights, dtype, device and batch size}: a panel each."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        workload = case.workload
+        title = f"{workload['model']} ({workload['weights']}), {workload['dtype']}, {workload['device']}"
+        if "batch_size" in workload:
+            title += f", B = {workload['batch_size']}"
+        groups.setdefault(title, []).append(case)
+    return groups
+
+
 def latest_length(*families: list[Case]) -> int | None:
     """The largest number of new tokens that all families were measured at."""
     common = set.intersection(*(set(axis(cases, "new_tokens")) for cases in families))
