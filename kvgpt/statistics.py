@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import comb, fsum, isfinite, sqrt
-from statistics import fmean, median
+from statistics import NormalDist, fmean, median
 
 __all__ = [
     "CONFIDENCE",
@@ -14,6 +14,7 @@ __all__ = [
     "median_interval",
     "normal_interval",
     "pass_medians",
+    "student_quantile",
 ]
 
 CONFIDENCE = 0.95
@@ -55,7 +56,7 @@ def mean_interval(samples: Sequence[float], trim: float = 0.0) -> tuple[float, t
     drawn_in = [kept[0]] * cut + kept + [kept[-1]] * cut
     centre = fmean(drawn_in)
     squares = fsum((sample - centre) ** 2 for sample in drawn_in)
-    reach = _student_quantile(len(kept) - 1) * sqrt(squares / (len(kept) * (len(kept) - 1)))
+    reach = student_quantile(len(kept) - 1) * sqrt(squares / (len(kept) * (len(kept) - 1)))
     return mean, (mean - reach, mean + reach)
 
 
@@ -81,12 +82,13 @@ def pass_medians(passes: Sequence[Sequence[float]]) -> list[float]:
     return [median(samples) for samples in passes]
 
 
-def _student_quantile(freedom: int) -> float:
-    """Student's two-sided quantile at CONFIDENCE, for 4 degrees of freedom and more, to 0.1%.
+def student_quantile(freedom: int, level: float = 1 - CONFIDENCE) -> float:
+    """Student's two-sided quantile, beyond which a share ``level`` lies, for 4 degrees of freedom and more; to 0.1% at
+    the usual level, and to 1% at smaller ones, from 6 on.
 
     The normal quantile, and the first four terms of its expansion in 1/freedom (Abramowitz and Stegun, 26.7.5).
     """
-    z = NORMAL_QUANTILE
+    z = -NormalDist().inv_cdf(level / 2)
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

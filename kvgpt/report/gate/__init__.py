@@ -1,0 +1,7 @@
+"""The gate: whether one set of results is worse than another, case by case, and an exit code that a CI job obeys."""
+
+from kvgpt.report.gate.judging import compare
+from kvgpt.report.gate.limits import Limit, parse
+from kvgpt.report.gate.outcome import Comparison, Judged
+
+__all__ = ["Comparison", "Judged", "Limit", "compare", "parse"]

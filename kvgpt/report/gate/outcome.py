@@ -1,0 +1,51 @@
+"""What a comparison comes to: a word for each metric of each case, and one exit code for all."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Word = Literal["WORSE", "MISSING", "INCOMPARABLE", "UNDECIDED", "BETTER", "SAME"]
+WORDS: tuple[Word, ...] = ("WORSE", "MISSING", "INCOMPARABLE", "UNDECIDED", "BETTER", "SAME")  # as they are shown
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One metric of one case; ``metric`` and the figures are None where the case as a whole was judged.
+
+    ``ratio`` is new over base, and ``interval`` holds it; ``reason`` is a clause on how the word came about.
+    """
+
+    case: str
+    word: Word
+    reason: str
+    metric: str | None = None
+    unit: str = ""
+    base: float | None = None
+    new: float | None = None
+    ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``only_new`` names cases that the base does not have: nothing is said of them. ``remarks`` are sentences."""
+
+    base: str
+    new: str
+    judged: tuple[Judged, ...]
+    only_new: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def counts(self) -> Mapping[Word, int]:
+        found = Counter(one.word for one in self.judged)
+        return {word: found[word] for word in WORDS}
+
+    def exit_code(self, strict: bool = False) -> int:
+        """0; 1 for a regression: WORSE, MISSING, and where ``strict`` UNDECIDED; else 2 for what is not comparable."""
+        counts = self.counts
+        if counts["WORSE"] or counts["MISSING"] or (strict and counts["UNDECIDED"]):
+            return 1
+        return 2 if counts["INCOMPARABLE"] else 0

@@ -1,0 +1,265 @@
+"""The gate: a word for each figure of each case, and the exit code that follows."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+
+from kvgpt import recorded
+from kvgpt.record import metric
+from kvgpt.report import gate
+from kvgpt.report.gate import limits, shown
+
+FEW = {"variants": ("v1", "v2"), "lengths": (32, 64)}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return synthetic.results(**FEW)
+
+
+def changed(results, change, family, variant=None, **workload):
+    """The results after ``change(metrics)`` of these cases, which returns their new metrics."""
+
+    def of(case):
+        asked = case.family == family and variant in (None, case.variant) and workload.items() <= case.workload.items()
+        return replace(case, metrics=change(dict(case.metrics))) if asked else case
+
+    return replace(results, cases=tuple(map(of, results.cases)))
+
+
+def scaled(name, factor):
+    return lambda metrics: metrics | {name: {**metrics[name], "value": metrics[name]["value"] * factor}}
+
+
+def in_passes(results, count, factor=1.0, seed=0):
+    """The results as of ``count`` passes with 1% between them, times of decoding ``factor`` times as long."""
+    drawn = np.random.default_rng(seed)
+
+    def passes(metrics):
+        value = factor * metrics["per_token_latency"]["value"]
+        processes = [[value * float(np.exp(noise))] for noise in drawn.normal(0, 0.01, count)]
+        figure = {**metrics["per_token_latency"], "value": value, "processes": processes}
+        return metrics | {"per_token_latency": figure}
+
+    return changed(results, passes, "latency")
+
+
+def words(found, **fields):
+    """{(case, metric): word} of what is not the same."""
+    return {(one.case, one.metric): one.word for one in found.judged if one.word != "SAME"}
+
+
+def test_the_same_results_are_the_same(base):
+    found = gate.compare(base, base)
+    assert words(found) == {} and found.exit_code(strict=True) == 0
+    assert {one.metric for one in found.judged if one.case.startswith("memory v1")} == {
+        "weights_bytes", "cache_bytes", "transient_bytes", "steady_memory", "peak_memory"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"),
+    [(1.3, "WORSE"), (1.21, "WORSE"), (1.19, "UNDECIDED"), (1.11, "UNDECIDED"), (1.09, "SAME"), (0.91, "SAME"),
+     (0.85, "UNDECIDED"), (0.7, "BETTER")],
+)  # fmt: skip
+def test_of_one_pass_only_large_changes_count(base, factor, word):
+    new = changed(base, scaled("per_token_latency", factor), "latency", "v2", new_tokens=64)
+    found = gate.compare(base, new)
+    assert words(found) == ({} if word == "SAME" else {("latency v2 64", "per_token_latency"): word})
+    assert found.exit_code() == (word == "WORSE") and found.exit_code(strict=True) == (word in ("WORSE", "UNDECIDED"))
+
+
+def test_of_five_passes_a_tenth_is_found_and_equals_are_the_same(base):
+    before = in_passes(base, 5)
+    assert gate.compare(before, in_passes(base, 5, seed=1)).exit_code() == 0
+    slower, faster = (gate.compare(before, in_passes(base, 5, factor, seed=1)) for factor in (1.1, 0.9))
+    timed = {(case.name, "per_token_latency") for case in base.cases if case.family == "latency"}
+    assert words(slower) == dict.fromkeys(timed, "WORSE") and slower.exit_code() == 1
+    assert words(faster) == dict.fromkeys(timed, "BETTER") and faster.exit_code() == 0
+
+
+def test_four_passes_decide_as_one_does(base):
+    found = gate.compare(in_passes(base, 4), in_passes(base, 4, 1.15))
+    assert set(words(found).values()) == {"UNDECIDED"}
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "factor", "word"),
+    [
+        ("memory", "peak_memory", 1 + 1e-6, "WORSE"),
+        ("memory", "cache_bytes", 0.5, "BETTER"),
+        ("capacity", "max_batch", 0.99, "WORSE"),
+        ("capacity", "max_batch", 1.01, "BETTER"),
+        ("perplexity", "perplexity", 1.01, "WORSE"),
+        ("perplexity", "perplexity", 1.004, "SAME"),
+        ("perplexity", "perplexity", 0.99, "BETTER"),
+    ],
+)
+def test_what_is_counted_is_compared_exactly_and_by_its_direction(base, family, name, factor, word):
+    found = gate.compare(base, changed(base, scaled(name, factor), family, "v2"))
+    assert set(words(found).values()) == ({word} - {"SAME"})
+    assert found.exit_code() == (word == "WORSE")
+
+
+def test_where_another_batch_fits_nothing_else_of_capacity_is_judged(base):
+    larger = changed(base, scaled("max_batch", 2), "capacity")
+    found = gate.compare(base, changed(larger, scaled("peak_memory", 1.5), "capacity"))
+    assert set(words(found).values()) == {"BETTER"}
+
+
+def test_what_went_missing_is_a_regression(base):
+    without = replace(base, cases=tuple(case for case in base.cases if (case.family, case.variant) != ("phases", "v2")))
+    found = gate.compare(base, without)
+    assert set(words(found).values()) == {"MISSING"} and len(words(found)) == 2 and found.exit_code() == 1
+    back = gate.compare(without, base)
+    assert back.exit_code() == 0 and len(back.only_new) == 2
+
+    def no_peak(metrics):
+        return {name: figure for name, figure in metrics.items() if name != "peak_memory"}
+
+    found = gate.compare(base, changed(base, no_peak, "memory", "v1", new_tokens=32))
+    assert words(found) == {("memory v1 32", "peak_memory"): "MISSING"} and found.exit_code() == 1
+
+
+def test_other_devices_are_not_compared(base):
+    other = replace(base, device={**base.device, "name": "another GPU"})
+    with pytest.raises(ValueError, match="different devices: name an imagined GPU, another GPU"):
+        gate.compare(base, other)
+    newer = gate.compare(base, replace(base, device={**base.device, "torch": "2.12"}))
+    assert newer.exit_code() == 0 and newer.remarks == ("not the same on both sides: torch 2.11, 2.12",)
+
+
+def test_other_texts_are_not_compared(base):
+    cases = tuple(
+        replace(case, workload={**case.workload, "corpus_sha256": "1" * 64}) if case.family == "perplexity" else case
+        for case in base.cases
+    )
+    found = gate.compare(base, replace(base, cases=cases))
+    assert set(words(found).values()) == {"INCOMPARABLE"} and found.exit_code() == 2
+    assert f"corpus_sha256 {'0' * 64}, {'1' * 64}" in next(one.reason for one in found.judged if one.word != "SAME")
+
+
+@pytest.mark.parametrize("sides", [(True, False), (False, True), (True, True)])
+def test_what_is_not_valid_is_not_compared(base, sides):
+    spoiled = changed(base, lambda metrics: metrics, "latency")
+    first = next(case for case in base.cases if case.family == "latency")
+    cases = tuple(replace(case, valid=False, notes=("throttled",)) if case is first else case for case in base.cases)
+    spoiled = replace(base, cases=cases)
+    found = gate.compare(*(spoiled if side else base for side in sides))
+    assert words(found) == {(first.name, None): "INCOMPARABLE"} and found.exit_code() == 2
+    assert "is not valid: throttled" in found.judged[0].reason or any("throttled" in one.reason for one in found.judged)
+
+
+def test_a_regression_weighs_more_than_what_cannot_be_compared(base):
+    slower = changed(base, scaled("perplexity", 2), "perplexity")
+    cases = tuple(
+        replace(case, valid=False, notes=("x",)) if case.family == "memory" else case for case in slower.cases
+    )
+    assert gate.compare(base, replace(base, cases=cases)).exit_code() == 1
+
+
+def test_a_case_that_is_there_twice_is_refused(base):
+    with pytest.raises(ValueError, match="is there 2 times: keep one"):
+        gate.compare(base, replace(base, cases=(*base.cases, base.cases[3])))
+
+
+def test_limits_given_replace_the_usual_and_the_last_that_fits_counts(base):
+    new = changed(base, scaled("per_token_latency", 1.3), "latency", "v2")
+    assert gate.compare(base, new, [gate.parse("per_token_latency:20%")]).exit_code() == 0
+    some = [gate.parse("per_token_latency:20%"), gate.parse("per_token_latency[v2 32]:5%")]
+    assert words(gate.compare(base, new, some)) == {("latency v2 32", "per_token_latency"): "WORSE"}
+    assert words(gate.compare(base, new, some[::-1])) == {}
+    throughput = [gate.parse("throughput:5%")]
+    assert set(words(gate.compare(base, changed(base, scaled("throughput", 0.7), "latency"), throughput)).values()) == {
+        "WORSE"
+    }
+
+
+def test_a_limit_for_what_no_case_has_is_refused(base):
+    with pytest.raises(ValueError, match="no case has kl_divergence"):
+        gate.compare(base, base, [gate.parse("kl_divergence:5%")])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("per_token_latency:5%", limits.Limit("per_token_latency", 0.05)),
+        ("peak_memory:2%+1MiB", limits.Limit("peak_memory", 0.02, 2.0**20)),
+        ("peak_memory:3 kB", limits.Limit("peak_memory", 0.0, 3000.0)),
+        ("max_batch:-2%", limits.Limit("max_batch", 0.02)),
+        ("max_batch:3", limits.Limit("max_batch", 0.0, 3.0)),
+        ("perplexity:0.5%", limits.Limit("perplexity", 0.005)),
+        ("cache_bytes:0", limits.Limit("cache_bytes")),
+        ("total_latency:10us+1%", limits.Limit("total_latency", 0.01, pytest.approx(1e-5))),
+        ("total_latency[bench[x]*v2]:1%", limits.Limit("total_latency", 0.01, 0.0, "*bench[x]*v2*")),
+    ],
+)
+def test_limits_are_read(text, expected):
+    assert gate.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("per_token_latency", "expected METRIC:LIMIT"),
+        ("latency:5%", "unknown metric 'latency': known: total_latency"),
+        ("per_token_latency:-5%", "better lower: name by how much it may rise, 5%"),
+        ("peak_memory:5 s", "known units of peak_memory: %, B, kB"),
+        ("perplexity:1MB", "known units of perplexity: %"),
+        ("peak_memory:much", "'much' is no amount"),
+        ("peak_memory:1e999%", "known units"),
+        ("", "expected METRIC:LIMIT"),
+    ],
+)
+def test_limits_that_mean_nothing_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        gate.parse(text)
+
+
+def test_text_names_what_is_worse_and_its_figures(base):
+    found = gate.compare(base, changed(base, scaled("per_token_latency", 1.3), "latency", "v2", new_tokens=64))
+    lines = shown.text(found)
+    assert lines[1] == "worse: 1 WORSE, 33 SAME"
+    assert lines[4].split()[:4] == ["WORSE", "latency", "v2", "64"] and "+30%" in lines[4] and "5%" in lines[4]
+    assert len(lines) == 5 < len(shown.text(found, everything=True))
+
+
+def test_json_has_every_figure(base):
+    document = json.loads(json.dumps(shown.document(gate.compare(base, in_passes(base, 1, 1.3))), allow_nan=False))
+    assert document["schema"] == 1 and document["exit"] == 1 and document["counts"]["WORSE"] == 4
+    worse = next(one for one in document["judged"] if one["word"] == "WORSE")
+    assert worse["ratio"] == pytest.approx(1.3) and worse["unit"] == "s" and "interval" not in worse
+
+
+def test_names_are_neither_markup_nor_commands_to_a_terminal(base):
+    name = "a`|b\n<script>@everyone\x1b[31m"
+    cases = tuple(replace(case, name=f"{name}{place}") for place, case in enumerate(base.cases))
+    hostile = replace(base, cases=cases)
+    found = gate.compare(hostile, changed(hostile, scaled("perplexity", 2), "perplexity", "v2"))
+    page = shown.markdown(found)
+    rows = [line for line in page.splitlines() if line.startswith("| WORSE")]
+    assert len(rows) == 2 and all(len(row.replace("\\|", "").split("|")) == 11 for row in rows)
+    assert all("`a'\\|b\\n<script>@everyone\\x1b[31m" in row for row in rows)
+    assert "\x1b" not in page and "\x1b" not in "\n".join(shown.text(found))
+
+
+def test_a_metric_of_zero_is_compared_without_a_ratio(base):
+    def zero(metrics):
+        return metrics | {"transient_bytes": metric("transient_bytes", 0)}
+
+    before = changed(base, zero, "memory")
+    found = gate.compare(before, base)
+    assert set(words(found).values()) == {"WORSE"} and all(
+        one.ratio is None for one in found.judged if one.word == "WORSE"
+    )
+
+
+def test_results_files_are_compared_as_read(tmp_path):
+    base = recorded.read(synthetic.write(tmp_path / "base.json", **FEW))
+    new = recorded.read(synthetic.write(tmp_path / "new.json", **FEW))
+    found = gate.compare(base, new)
+    assert found.exit_code(strict=True) == 0 and found.base == str(Path(tmp_path / "base.json"))
