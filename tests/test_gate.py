@@ -11,7 +11,7 @@ import synthetic
 from kvgpt import recorded
 from kvgpt.record import metric
 from kvgpt.report import gate
-from kvgpt.report.gate import limits, shown
+from kvgpt.report.gate import limits, shown, times
 
 FEW = {"variants": ("v1", "v2"), "lengths": (32, 64)}
 
@@ -263,3 +263,23 @@ def test_results_files_are_compared_as_read(tmp_path):
     new = recorded.read(synthetic.write(tmp_path / "new.json", **FEW))
     found = gate.compare(base, new)
     assert found.exit_code(strict=True) == 0 and found.base == str(Path(tmp_path / "base.json"))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "interval", "word"),
+    [
+        (1.06, (1.001, 1.12), "WORSE"),
+        (1.06, (0.999, 1.12), "UNDECIDED"),
+        (1.04, (1.01, 1.07), "UNDECIDED"),
+        (1.03, (1.01, 1.049), "SAME"),
+        (0.97, (0.953, 0.99), "SAME"),
+        (0.97, (0.92, 1.02), "UNDECIDED"),
+        (0.94, (0.89, 0.999), "BETTER"),
+        (0.94, (0.88, 1.001), "UNDECIDED"),
+    ],
+)
+def test_an_interval_decides_by_where_it_lies(base, monkeypatch, ratio, interval, word):
+    monkeypatch.setattr(times, "ratios", lambda cases, *_: [(ratio, interval)] * len(cases))
+    passes = in_passes(base, 5)
+    found = gate.compare(passes, passes)
+    assert {one.word for one in found.judged if one.interval} == {word}
