@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reason = _impossible(item, chosen, subject.model(config))
         (dropped if reason else kept).append(item)
         if reason:
-            why.setdefault(reason, []).append(item.name)
+            why.setdefault(reason, []).append(item.nodeid)
     if any("held_out" in getattr(item, "fixturenames", ()) for item in kept):
         subject.scored(config)
     if dropped:
@@ -101,10 +101,12 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Beside the cases: what the instruments made of known answers, and the best rates that were probed."""
+    """Beside the cases: why others were left out, what the instruments made of known answers, the best rates probed."""
+    own = output_json.setdefault("kvgpt", {})
+    own["left_out"] = config.stash[REASONS]
     if ANSWERS in config.stash:
         roof, answers = config.stash[FLOORS].roof, config.stash[ANSWERS]
-        output_json["kvgpt"] = {
+        own |= {
             "calibration": [{**vars(answer), "right": answer.right} for answer in answers],
             "roof": {
                 "read": {str(size): rate for size, rate in roof.read.items()},

@@ -153,6 +153,10 @@ class Project:
     def names(self):
         return [entry["fullname"] for entry in self.entries()]
 
+    def asked(self):
+        """The names of the cases that the run was to measure, as its JSON has them."""
+        return json.loads(self.out.read_text())["kvgpt"]["cases"]
+
     def journaled(self):
         """The names in the journal, each line whole."""
         header, *entries = [json.loads(line) for line in self.journal.read_text().splitlines()]

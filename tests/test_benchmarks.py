@@ -86,6 +86,9 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
         )
     assert data["machine_info"]["kvgpt"]["device"]["kind"] == "cpu"
     assert len(data["kvgpt"]["calibration"]) == 5 and data["kvgpt"]["roof"]["flops"] > 0
+    assert data["kvgpt"]["cases"] == [benchmark["fullname"] for benchmark in data["benchmarks"]]
+    left_out = [name for names in data["kvgpt"]["left_out"].values() for name in names]
+    assert sum("bench_training" in name for name in left_out) == 4 and not {*left_out} & {*data["kvgpt"]["cases"]}
     for one in (made["metrics"] for made in records["perplexity"] if made["variant"] == "v1"):
         assert one["perplexity_change"]["value"] == 0 and "kl_divergence" not in one, "v1 is its own reference"
 

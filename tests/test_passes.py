@@ -40,6 +40,7 @@ def test_passes_run_there_and_back_and_are_folded(project):
     assert figure["processes"] == [case.metrics["per_token_latency"]["processes"][0] for case in mine]
     assert entry["stats"]["rounds"] == 9 == len(entry["stats"]["data"])
     assert recorded.read(project.out).device["name"] == "a CPU"
+    assert project.asked() == CASES[:2]
     log = (project.path / "out.json.pass2.log").read_text()
     assert "test session starts" in log and "2 passed" in log
     assert project.run("--kvgpt-repeats=1", "-k", "8-v1").ret == 0, "a plain run writes over what is whole"

@@ -89,7 +89,7 @@ def test_with_nothing_left_to_run_the_json_is_made_of_the_journal(project, compa
     assert result.ret == 0 and project.ran() == []
     after = json.loads(project.out.read_text())
     assert after["benchmarks"] == before["benchmarks"] and after["machine_info"] == before["machine_info"]
-    assert set(after) == {"machine_info", "commit_info", "benchmarks", "datetime", "version"}
+    assert set(after) == {"machine_info", "commit_info", "benchmarks", "datetime", "version", "kvgpt"}
     table = compared()
     assert all(name.partition("::")[2] in table for name in CASES)
 
@@ -142,11 +142,27 @@ def test_a_new_run_does_not_write_over_cases_that_no_json_holds(project):
 
 
 @pytest.mark.parametrize("trouble", ["assertion", "record"])
-def test_what_did_not_pass_or_has_no_record_is_in_neither(project, trouble):
+def test_what_did_not_pass_or_has_no_record_is_in_neither_but_the_json_says_that_it_was_to_be(project, trouble):
     project.trouble(trouble, "v2 8")
     result = project.run()
     assert result.ret == (1 if trouble == "assertion" else 0)
     assert project.names() == project.journaled() == [CASES[0], *CASES[2:]]
+    assert project.asked() == CASES
+
+
+def test_a_run_that_goes_on_was_to_measure_what_it_collects_and_what_it_has(project):
+    project.run("-k", "v2")
+    assert project.asked() == [CASES[1], CASES[3]]
+    project.trouble("assertion", "v1 16")
+    project.run("--kvgpt-resume", "-k", "v1")
+    assert project.names() == [CASES[0], CASES[1], CASES[3]]
+    assert project.asked() == [CASES[0], CASES[2], CASES[1], CASES[3]]
+
+
+def test_a_test_beside_the_benchmarks_is_no_case(project, pytester):
+    pytester.makepyfile(bench_other="def bench_nothing(): pass")
+    assert project.run().ret == 0
+    assert project.asked() == CASES
 
 
 def test_ctrl_c_in_a_round_leaves_what_had_ended_and_no_half_case(project):

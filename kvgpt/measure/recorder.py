@@ -32,6 +32,7 @@ class Recorder:
         self.writer: journal.Writer | None = None
         self.machine_info: dict[str, Any] = {}
         self.order: list[str] = []  # the names of the cases, as collected
+        self.asked: list[str] = []  # of those to be measured, also where one of them never ends
         self.entries: dict[str, dict[str, Any]] = {}  # what has ended, by name: of the journal, then of this session
         self.extra_info: dict[str, dict[str, Any]] = {}  # of this session's cases: judged again when the run ends
         self.resumed = 0  # how many of those collected are in the journal already
@@ -60,6 +61,7 @@ class Recorder:
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
         self.order = [item.nodeid for item in items]
+        self.asked = [item.nodeid for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         done = [item for item in items if item.nodeid in self.entries]
         if done:
             self.resumed = len(done)
@@ -98,12 +100,16 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
-        """What has ended and nothing else, in the order of collection; last what was not collected this time."""
+        """What has ended and nothing else, in the order of collection; last what was not collected this time.
+
+        Beside it, which cases were to be measured: what did not end is named in no other place.
+        """
         if self.writer is not None:
             for name, extra_info in self.extra_info.items():
                 self.entries[name]["extra_info"] = strict_json.plain(extra_info)
             names = dict.fromkeys([*self.order, *self.entries])
             output_json["benchmarks"] = [self.entries[name] for name in names if name in self.entries]
+            output_json.setdefault("kvgpt", {})["cases"] = list(dict.fromkeys([*self.asked, *self.entries]))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
