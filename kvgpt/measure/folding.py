@@ -4,11 +4,13 @@ not independent.
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from pytest_benchmark.stats import Stats
 
+from kvgpt import recorded, strict_json
 from kvgpt.statistics import median_interval
 
 Entry = Mapping[str, Any]
@@ -27,6 +29,17 @@ def fold(passes: Sequence[Mapping[str, Entry]]) -> list[dict[str, Any]]:
     """
     names = dict.fromkeys(name for entries in passes for name in entries)
     return [_fold([entries.get(name) for entries in passes]) for name in names]
+
+
+def fold_files(passes: Sequence[Path], results: Path) -> int:
+    """Fold the passes' results files into one, written whole or not at all; how many cases it has.
+
+    What they say beside their cases is what the first says.
+    """
+    found = [strict_json.read(path, recorded.LARGEST_FILE, "a pass") for path in passes]
+    entries = fold([{entry["fullname"]: entry for entry in one["benchmarks"]} for one in found])
+    strict_json.write(results, {**found[0], "benchmarks": entries})
+    return len(entries)
 
 
 def _fold(passes: Sequence[Entry | None]) -> dict[str, Any]:

@@ -5,16 +5,16 @@ What differs between processes (memory layout, clocks, neighbours) does not show
 
 import re
 import shutil
-import signal
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
-from kvgpt import journal, recorded, strict_json
-from kvgpt.measure.folding import fold
+from kvgpt import journal
+from kvgpt.measure import child
+from kvgpt.measure.folding import fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
 from kvgpt.options import SETTINGS
@@ -94,26 +94,10 @@ class Passes:
             shutil.rmtree(self.folder)
 
     def _run(self, number: int) -> int:
-        """One pass in a process of its own; its exit code. Ctrl-C is passed on, and what it has is on disk then."""
+        """One pass in a process of its own; its exit code. After Ctrl-C, what it has is on disk."""
         command = [sys.executable, "-m", "pytest", *self._arguments(number)]
-        directory, pipe = self.config.invocation_params.dir, subprocess.PIPE
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": subprocess.STDOUT}
-        with (
-            self._log(number).open("ab" if self.resume else "wb") as log,
-            # A process group of its own: the terminal's Ctrl-C reaches the parent alone, which passes it on once.
-            subprocess.Popen(command, cwd=directory, process_group=0, **streams) as child,  # noqa: S603 - of this run
-        ):
-            try:
-                self._relay(child.stdout, log, number)
-                child.wait()
-            except KeyboardInterrupt:
-                child.send_signal(signal.SIGINT)
-                self._relay(child.stdout, log, number)
-                child.wait()
-                raise
-            finally:
-                child.kill()  # where it lives on: after a second Ctrl-C, or where its log could not be written
-        return child.returncode
+        with self._log(number).open("ab" if self.resume else "wb") as log:
+            return child.run(command, self.config.invocation_params.dir, log, partial(self._relay, number))
 
     def _arguments(self, number: int) -> list[str]:
         """Those of this run, and after them those that are the pass's own: of what is given twice the last counts."""
@@ -124,23 +108,17 @@ class Passes:
         end = given.index("--") if "--" in given else len(given)
         return [*given[:end], *own, *given[end:]]
 
-    def _relay(self, lines: IO[bytes] | None, log: IO[bytes], number: int) -> None:
+    def _relay(self, number: int, line: str) -> None:
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        for line in lines or ():
-            log.write(line)
-            log.flush()
-            text = line.decode(errors="replace").rstrip()
-            if terminal is not None and re.match(LINE, text):
-                terminal.write_line(f"pass {number}/{self.count} {text}")
-                terminal.flush()
+        if terminal is not None and re.match(LINE, line):
+            terminal.write_line(f"pass {number}/{self.count} {line}")
+            terminal.flush()
 
     def _fold(self) -> int:
         """Write the results file, whole or not at all; how many cases it has."""
-        found = [strict_json.read(self._json(number), recorded.LARGEST_FILE, "a pass") for number in self._numbers()]
-        entries = fold([{entry["fullname"]: entry for entry in one["benchmarks"]} for one in found])
-        strict_json.write(self.results, {**found[0], "benchmarks": entries})
+        count = fold_files([self._json(number) for number in self._numbers()], self.results)
         journal.beside(self.results).unlink(missing_ok=True)
-        return len(entries)
+        return count
 
     def _numbers(self) -> range:
         return range(1, self.count + 1)

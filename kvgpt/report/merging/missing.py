@@ -63,8 +63,8 @@ def _place(entry: Entry) -> Place | None:
 def _holes(benchmark: str, grid: Grid, workers: Sequence[Worker], measured: set[str]) -> Iterator[str]:
     """A line for each empty cell of the grid that no file accounts for.
 
-    A worker that had the variant and the place says of their cell what there is to say, or has a benchmark in which they
-    do not meet.
+    A worker that had the variant and the place says of their cell what there is to say, or measured a benchmark in
+    which they do not meet.
     """
     if len(grid.variants) * len(grid.places) > MOST:
         yield f"{benchmark!r}: {len(grid.variants)} variants at {len(grid.places)} places: not searched for holes"
