@@ -1,0 +1,93 @@
+"""Two commits measured in turns on one machine: A B B A, each pass a fresh process among the files of its commit.
+
+What drifts meanwhile (temperature, clocks, neighbours) weighs on both sides alike. Measured one after the other,
+they would differ by it.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+from kvgpt.measure import child, requirements
+from kvgpt.measure.progress import LINE, span
+from kvgpt.measure.repository import Repository
+from kvgpt.measure.side import Run, Side
+
+SIDES = ("base", "head")
+TAKEN = ("--benchmark-json", "--kvgpt-repeats", "--kvgpt-resume")  # options of pytest that are set here
+Say = Callable[[str], object]
+
+
+def measure(
+    base_ref: str, arguments: Sequence[str], passes: int, folder: Path, say: Say = print, run: Run = child.run
+) -> tuple[Path, Path]:
+    """Measure ``base_ref`` and HEAD of the repository around the working directory; the results files of both.
+
+    ``arguments`` go to pytest. ``folder`` keeps each pass's results, journal and log beside them. ValueError says why
+    the two cannot be compared, or which pass failed; then, and after Ctrl-C, no process and no worktree is left.
+    """
+    _check(arguments, passes)
+    repository = Repository.around(Path.cwd())
+    commits = {"base": repository.commit(base_ref), "head": repository.commit("HEAD")}
+    _check_comparable(repository, commits)
+    room = _room(folder)
+    say("; ".join(f"{name} is {commit[:12]}" for name, commit in commits.items()))
+    with repository.worktrees(commits) as trees:
+        sides = {name: Side(name, tree, tuple(arguments), room, run) for name, tree in trees.items()}
+        for side in sides.values():
+            side.prepare()
+        _in_turns(sides, passes, say)
+    return sides["base"].fold(passes), sides["head"].fold(passes)
+
+
+def turns(passes: int) -> list[tuple[int, str]]:
+    """(pass, side) in their order: A B, B A, A B, and so on."""
+    return [(number, side) for number in range(1, passes + 1) for side in (SIDES if number % 2 else SIDES[::-1])]
+
+
+def _in_turns(sides: Mapping[str, Side], passes: int, say: Say) -> None:
+    seconds, order = list[float](), turns(passes)
+    for number, name in order:
+        title, begun = f"{name} {number}/{passes}", time.monotonic()
+        sides[name].measure(number, partial(_relay, title, say))
+        seconds.append(time.monotonic() - begun)
+        waiting = len(order) - len(seconds)
+        say(f"{title} took {span(seconds[-1])}" + (f" | {span(waiting * mean(seconds))} left" if waiting else ""))
+
+
+def _relay(title: str, say: Say, line: str) -> None:
+    """Of what a pass prints, its cases."""
+    if re.match(LINE, line):
+        say(f"{title} {line}")
+
+
+def _check(arguments: Iterable[str], passes: int) -> None:
+    if passes < 1:
+        raise ValueError(f"passes={passes}: at least 1 of each commit")
+    for argument in arguments:
+        if argument.partition("=")[0] in TAKEN:
+            raise ValueError(f"{argument}: it is set for each pass: leave it out; --passes says how many there are")
+
+
+def _check_comparable(repository: Repository, commits: Mapping[str, str]) -> None:
+    changed = repository.uncommitted()
+    if changed:
+        raise ValueError(f"{repository.top}: commit or stash: {len(changed)} files would not be measured as they are")
+    differ = requirements.differences(*(repository.text(commits[side], "pyproject.toml") for side in SIDES))
+    if differ:
+        raise ValueError(
+            f"{commits['base'][:12]} and HEAD do not require the same of {', '.join(differ)}, and this interpreter has "
+            "one of the two: measure each in an environment of its own with --kvgpt-repeats, and compare the two files"
+        )
+
+
+def _room(folder: Path) -> Path:
+    """An empty folder for the passes."""
+    room = folder.absolute()
+    if room.exists() and any(room.iterdir()):
+        raise ValueError(f"{room}: not empty: what is there may be another comparison's: name another folder")
+    room.mkdir(parents=True, exist_ok=True)
+    return room
