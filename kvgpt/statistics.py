@@ -18,7 +18,9 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95
+USUAL = 0.05  # what CONFIDENCE leaves
 NORMAL_QUANTILE = 1.959964  # two-sided, at CONFIDENCE
+FEW = {1: 12.706205, 2: 4.302653, 3: 3.182446}  # degrees of freedom -> Student's two-sided quantile, at CONFIDENCE
 FEWEST = 5  # samples from which the interval of a mean is told: fewer say next to nothing of their own spread
 
 
@@ -82,12 +84,17 @@ def pass_medians(passes: Sequence[Sequence[float]]) -> list[float]:
     return [median(samples) for samples in passes]
 
 
-def student_quantile(freedom: int, level: float = 1 - CONFIDENCE) -> float:
-    """Student's two-sided quantile, beyond which a share ``level`` lies, for 4 degrees of freedom and more; to 0.1% at
-    the usual level, and to 1% at smaller ones, from 6 on.
+def student_quantile(freedom: int, level: float = USUAL) -> float:
+    """Student's two-sided quantile, beyond which a share ``level`` lies: to 0.1% at the usual level, and at smaller ones
+    from 6 degrees of freedom on. ValueError for fewer than 4 at another than the usual level.
 
-    The normal quantile, and the first four terms of its expansion in 1/freedom (Abramowitz and Stegun, 26.7.5).
+    The normal quantile, and the first four terms of its expansion in 1/freedom (Abramowitz and Stegun, 26.7.5), which
+    is too coarse below 4 degrees of freedom.
     """
+    if freedom in FEW:
+        if level != USUAL:
+            raise ValueError(f"{freedom} degrees of freedom: below 4 the quantile is known at a level of {USUAL} alone")
+        return FEW[freedom]
     z = -NormalDist().inv_cdf(level / 2)
     terms = (
         (z**3 + z) / 4,
