@@ -1,8 +1,9 @@
 """Choosing cases: by a workload's fields, by variant, by what was scored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kvgpt.recipes import Variant
 from kvgpt.recorded import Case
 
 
@@ -36,15 +37,28 @@ def subjects(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """{title: the cases of one model, weights, dtype, device and batch size}: a panel each."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
-        workload = case.workload
-        title = f"{workload['model']} ({workload['weights']}), {workload['dtype']}, {workload['device']}"
-        if "batch_size" in workload:
-            title += f", B = {workload['batch_size']}"
-        groups.setdefault(title, []).append(case)
+        groups.setdefault(_subject(case.workload), []).append(case)
     return groups
+
+
+def keeps_a_cache(variant: str) -> bool:
+    """Whether a variant keeps anything between steps, as whatever is none of ours is taken to do."""
+    try:
+        return not Variant.parse(variant).recomputes
+    except ValueError:
+        return True
 
 
 def latest_length(*families: list[Case]) -> int | None:
     """The largest number of new tokens that all families were measured at."""
     common = set.intersection(*(set(axis(cases, "new_tokens")) for cases in families))
     return max(common, default=None)
+
+
+def _subject(workload: Mapping[str, Any]) -> str:
+    """What a workload does not say, such as the dtype of an older record, is left unsaid."""
+    weights = f" ({workload['weights']})" if "weights" in workload else ""
+    parts = [f"{workload.get('model', 'an unnamed model')}{weights}"]
+    parts += [str(workload[field]) for field in ("dtype", "device") if field in workload]
+    parts += [f"B = {workload['batch_size']}"] if "batch_size" in workload else []
+    return ", ".join(parts)

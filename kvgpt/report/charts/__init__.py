@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
-from kvgpt.report.charts import latency
+from kvgpt.report.charts import bars, latency, projection, single, speedup, throughput, versus
 
 MEASURE = "pytest benchmarks/bench_{}.py --benchmark-json=OUT.json"
 
@@ -23,15 +23,32 @@ class Listed:
     needs: tuple[str, ...]
 
 
-CHARTS = (Listed("comparison_per_token_latency", latency.per_token, ("latency",)),)
+CHARTS = (
+    Listed("comparison_per_token_latency", latency.per_token, ("latency",)),
+    Listed("comparison_per_token_latency_ci", latency.per_token_intervals, ("latency",)),
+    Listed("comparison_total_latency", latency.total, ("latency",)),
+    Listed("comparison_total_latency_ci", latency.total_intervals, ("latency",)),
+    Listed("comparison_v0_vs_v1_latency", versus.uncached_and_reference, ("latency",)),
+    Listed("v0_v1_total_latency_projection", projection.uncached_and_reference, ("latency",)),
+    Listed("comparison_throughput", throughput.throughput, ("latency",)),
+    Listed("comparison_throughput_ci", throughput.throughput_intervals, ("latency",)),
+    Listed("comparison_speedup", speedup.over_uncached, ("latency",)),
+    Listed("comparison_speedup_vs_v1", speedup.over_reference, ("latency",)),
+    Listed("comparison_kv_variants_latency", latency.cached, ("latency",)),
+    Listed("kv_variants_per_token_bar_T{T}", bars.per_token, ("latency",)),
+    Listed("kv_variants_throughput_bar_T{T}", bars.throughput, ("latency",)),
+    Listed("comparison_extrapolation", projection.all_variants, ("latency",)),
+    Listed("latency_total_vs_T_{variant}", single.total, ("latency",)),
+    Listed("latency_per_token_vs_T_{variant}", single.per_token, ("latency",)),
+)
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
 
 def charts(results: Results) -> tuple[list[Chart], list[str]]:
     """Every chart that the results have data for; what each of the others would need comes back as a line."""
     made, missing = list[Chart](), list[str]()
-    measured = list(dict.fromkeys(case.variant for case in results.cases))
     for listed in CHARTS:
+        measured = (case.variant for case in results.cases if case.family in listed.needs)
         each = dict.fromkeys([*ONE_EACH, *measured]) if "{variant}" in listed.name else [None]
         for variant in each:
             name = listed.name if variant is None else listed.name.replace("{variant}", variant)

@@ -1,43 +1,38 @@
-"""Latency against T: of one token and in total."""
+"""Latency against T, of one token and in total: with fits, with intervals, and of what keeps a cache."""
 
-from kvgpt.recorded import Case, Results
-from kvgpt.report.chart import Axis, Chart, Missing, Panel, Point, Series
-from kvgpt.report.select import axis, by_variant, subjects
-
-MILLI = 1e-3
+from kvgpt.recipes import REFERENCE
+from kvgpt.recorded import Results
+from kvgpt.report.chart import Chart, Panel
+from kvgpt.report.charts.along import banded, fitted, panel
+from kvgpt.report.charts.curves import PER_TOKEN, TOTAL, Curves, curves
+from kvgpt.report.charts.insights import against, ranked
+from kvgpt.report.charts.panels import chart
+from kvgpt.report.select import keeps_a_cache
 
 
 def per_token(results: Results) -> Chart:
-    """Per-token latency against T, a panel for each batch size."""
-    panels = []
-    for title, cases in subjects(results.of("latency", "per_token_latency")).items():
-        series = [
-            Series(
-                variant,
-                "line",
-                tuple(_point(case, "per_token_latency") for case in curve),
-                variant=variant,
-                metric="per_token_latency",
-            )
-            for variant, curve in by_variant(cases).items()
-        ]
-        lengths = tuple(map(float, axis(cases, "new_tokens")))
-        x = Axis("new tokens T", "log2", ticks=lengths)
-        panels.append(Panel(title, x, Axis("per-token latency (ms)", low=0.0), tuple(series)))
-    if not panels:
-        raise Missing("no latency was measured")
-    return Chart("comparison_per_token_latency", "Per-token latency", tuple(panels))
+    """With a straight line through each variant: its slope is what each token held adds to a step."""
+    return fitted("comparison_per_token_latency", "Per-token latency", results, PER_TOKEN)
 
 
-def _point(case: Case, metric: str) -> Point:
-    low, high = case.interval(metric) or (None, None)
-    length = case.workload["new_tokens"]
-    return Point(
-        x=float(length),
-        y=case.metrics[metric]["value"] / MILLI,
-        low=None if low is None else low / MILLI,
-        high=None if high is None else high / MILLI,
-        length=length,
-        batch_size=case.workload["batch_size"],
-        cases=(case,),
-    )
+def per_token_intervals(results: Results) -> Chart:
+    return banded("comparison_per_token_latency_ci", "Per-token latency, with 95% intervals", results, PER_TOKEN)
+
+
+def total(results: Results) -> Chart:
+    """With a quadratic through each variant, the sum of steps that each grow by as much."""
+    return fitted("comparison_total_latency", "Total latency", results, TOTAL)
+
+
+def total_intervals(results: Results) -> Chart:
+    return banded("comparison_total_latency_ci", "Total latency, with 95% intervals", results, TOTAL)
+
+
+def cached(results: Results) -> Chart:
+    """Without the variant that keeps nothing, which dwarfs the differences of the others."""
+
+    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+        return panel(subject, several, TOTAL), [*ranked(several, TOTAL), *against(several, REFERENCE)]
+
+    name, title = "comparison_kv_variants_latency", "Total latency of variants that keep a cache"
+    return chart(name, title, curves(results, TOTAL, keeps_a_cache), describe)
