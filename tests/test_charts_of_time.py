@@ -332,6 +332,8 @@ def test_bars_are_of_the_largest_length_where_the_usual_one_was_not_measured():
     shorter = synthetic.results(lengths=(32, 64, 256))
     assert bars.per_token(shorter).name == "kv_variants_per_token_bar_T256"
     assert bars.throughput(shorter).name == "kv_variants_throughput_bar_T256"
+    longer = synthetic.results(lengths=(512, 1024, 2048))
+    assert bars.per_token(longer).name == "kv_variants_per_token_bar_T1024"
 
 
 def test_bars_without_the_reference_show_values_and_name_who_is_absent():
@@ -525,6 +527,26 @@ def test_records_that_leave_out_what_a_title_says_are_drawn_under_the_rest():
         return replace(case, workload=Workload(kept, "older.json"))
 
     assert latency.total(changed(synthetic.results(), older)).panels[0].title == "an unnamed model, cuda, B = 1"
+
+
+@pytest.mark.parametrize("bounds", [[2.0, 1.0], [1.0, 0.0], [1.0, 1e308], [0.0, 0.0], [-1e308, 1e308]])
+def test_bounds_that_are_no_interval_end_no_chart(bounds):
+    def odd(case):
+        odd_one = case.variant in ("v0", "v1") and case.workload["new_tokens"] == LAST
+        return figures(case, total_latency=(case.value("total_latency"), bounds)) if odd_one else case
+
+    made, _ = charts(changed(synthetic.results(), odd))
+    assert len(made) == len(drawn())
+    assert said(made[2], "v1 is 2.23x as fast as v0").endswith("T = 1,024"), "no bounds of a ratio without them"
+
+
+def test_more_rows_and_tokens_than_a_float_counts_are_no_rate():
+    def odd(case):
+        workload = Workload(dict(case.workload) | {"batch_size": 10**308}, "odd.json")
+        return replace(figures(case, throughput=0.0), workload=workload)
+
+    with pytest.raises(Missing, match="no throughput was measured"):
+        throughput.throughput(changed(synthetic.results(), odd))
 
 
 def test_lengths_beyond_any_are_left_out():

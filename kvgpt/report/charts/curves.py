@@ -54,13 +54,11 @@ def rate(case: Case, metric: str) -> Figure | None:
     """Tokens a second as recorded; what a record leaves out of it, the interval or all, follows from the total."""
     told, time = recorded(case, metric), recorded(case, "total_latency")
     tokens, rows = size(case, "new_tokens"), size(case, "batch_size")
-    if (told and told[1]) or not time or not tokens or not rows or time[0] <= 0:
+    if (told and told[1]) or not tokens or not rows or not time or time[0] <= 0:
         return told
-    low, high = time[1] or (0.0, 0.0)
-    return told[0] if told else rows * tokens / time[0], (
-        rows * tokens / high,
-        rows * tokens / low,
-    ) if low > 0 else None
+    work, bounds = float(tokens) * rows, time[1] or (0.0,)
+    interval = (work / max(bounds), work / min(bounds)) if min(bounds) > 0 else None
+    return told[0] if told else work / time[0], interval
 
 
 TOTAL = Quantity("total latency", "total_latency", "ms", 1e-3, 2, recorded)
@@ -100,6 +98,10 @@ def lengths(several: Curves) -> list[int]:
     return sorted(set[int]().union(*several.values()))
 
 
+def interval(point: Point) -> tuple[float, float] | None:
+    return None if point.low is None or point.high is None else (point.low, point.high)
+
+
 def _curve(cases: Iterable[Case], of: Quantity) -> Curve:
     points: Curve = {}
     for case in cases:
@@ -115,6 +117,6 @@ def _point(case: Case, of: Quantity) -> Point | None:
     if figure is None or length is None or length > LONGEST or not CREDIBLE[0] < figure[0] / of.scale < CREDIBLE[1]:
         return None
     bounds = [bound / of.scale for bound in figure[1] or ()]
-    low, high = bounds if bounds and all(map(isfinite, bounds)) else (None, None)
+    low, high = bounds if bounds and all(map(isfinite, bounds)) and bounds == sorted(bounds) else (None, None)
     y, batch_size = figure[0] / of.scale, size(case, "batch_size")
     return Point(float(length), y, low, high, length=length, batch_size=batch_size, cases=(case,))

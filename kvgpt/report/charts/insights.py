@@ -1,10 +1,12 @@
 """What curves say, as sentences: how they grow, who is ahead, and what their intervals leave open."""
 
-from itertools import combinations
+from collections import Counter
+from collections.abc import Mapping
+from itertools import chain, combinations
 
 from kvgpt.recipes import REFERENCE
 from kvgpt.report.chart import Missing, Point
-from kvgpt.report.charts.curves import Curve, Curves, Quantity, lengths
+from kvgpt.report.charts.curves import Curve, Curves, Quantity, interval
 from kvgpt.report.charts.pairs import UNCACHED, speedups
 from kvgpt.report.charts.phrases import listed, percent
 from kvgpt.report.charts.series import equation
@@ -30,13 +32,13 @@ def fits_told(found: dict[str, Fit], of: Quantity) -> list[str]:
 
 def ranked(several: Curves, of: Quantity) -> list[str]:
     """All variants from best to worst, at the largest T that two of them were measured at."""
-    shared = [length for length in lengths(several) if sum(length in curve for curve in several.values()) > 1]
-    if not shared:
+    last = _last_shared(several)
+    if last is None:
         return []
-    there = {name: curve[shared[-1]].y for name, curve in several.items() if shared[-1] in curve}
+    there = {name: curve[last].y for name, curve in several.items() if last in curve}
     order = sorted(there, key=there.__getitem__, reverse=of.most_is_best)
     each = ", ".join(f"{name} {of.said(there[name])}" for name in order)
-    return [f"{of.noun} at T = {shared[-1]:,}, from best to worst: {each}"]
+    return [f"{of.noun} at T = {last:,}, from best to worst: {each}"]
 
 
 def against(several: Curves, reference: str, who: tuple[str, ...] = ()) -> list[str]:
@@ -60,31 +62,34 @@ def as_fast(name: str, ratio: Point, reference: str) -> str:
 
 
 def _within(ratio: Point) -> str:
-    if ratio.low is None or ratio.high is None or ratio.low <= 0:
+    bounds = interval(ratio)
+    if bounds is None or bounds[0] <= 0:
         return ""
-    low, high = (ratio.low, ratio.high) if ratio.y >= 1 else (1 / ratio.high, 1 / ratio.low)
+    low, high = bounds if ratio.y >= 1 else (1 / bounds[1], 1 / bounds[0])
     return f" ({low:.2f}x to {high:.2f}x)"
 
 
 def intervals_told(several: Curves) -> list[str]:
     """Which intervals overlap at the largest T that has two, how wide the widest is, and who has none."""
-    known = {
-        name: {at: point for at, point in curve.items() if point.low is not None} for name, curve in several.items()
+    spans = {
+        name: {at: span for at, point in curve.items() if (span := interval(point))} for name, curve in several.items()
     }
-    told = []
-    shared = [at for at in lengths(known) if sum(at in curve for curve in known.values()) > 1]
-    if shared:
-        there = {name: curve[shared[-1]] for name, curve in known.items() if shared[-1] in curve}
+    told, last = [], _last_shared(spans)
+    if last is not None:
+        there = {name: curve[last] for name, curve in spans.items() if last in curve}
         pairs = [f"{a} with {b}" for a, b in combinations(there, 2) if _overlap(there[a], there[b])]
         which = f"these intervals overlap: {'; '.join(pairs)}" if pairs else "no two intervals overlap"
-        told.append(f"at T = {shared[-1]:,} {which}")
-    widths = {(name, at): _width(point) for name, curve in known.items() for at, point in curve.items()}
+        told.append(f"at T = {last:,} {which}")
+    widths = {
+        (name, at): (high - low) / several[name][at].y
+        for name, curve in spans.items()
+        for at, (low, high) in curve.items()
+    }
     if widths:
         name, at = max(widths, key=widths.__getitem__)
-        told.append(
-            f"the widest interval is {percent(widths[name, at]).lstrip('+')} of its value: {name} at T = {at:,}"
-        )
-    without = [f"{name} at T = {at:,}" for name, curve in several.items() for at in curve if at not in known[name]]
+        width = percent(widths[name, at]).lstrip("+")
+        told.append(f"the widest interval is {width} of its value: {name} at T = {at:,}")
+    without = [f"{name} at T = {at:,}" for name, curve in several.items() for at in curve if at not in spans[name]]
     return [*told, f"without an interval: {listed(without)}"] if without else told
 
 
@@ -112,9 +117,11 @@ def differences(several: Curves, of: Quantity) -> list[str]:
     return [f"{of.noun} against {REFERENCE} at T = {last:,}: {listed(each)}"]
 
 
-def _overlap(a: Point, b: Point) -> bool:
-    return max(a.low or 0.0, b.low or 0.0) <= min(a.high or 0.0, b.high or 0.0)
+def _last_shared(by_length: Mapping[str, Mapping[int, object]]) -> int | None:
+    """The largest T that two of these have."""
+    times = Counter(chain.from_iterable(by_length.values()))
+    return max((length for length, often in times.items() if often > 1), default=None)
 
 
-def _width(point: Point) -> float:
-    return ((point.high or 0.0) - (point.low or 0.0)) / point.y
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]

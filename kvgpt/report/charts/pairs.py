@@ -1,7 +1,7 @@
 """Two variants at the same lengths: how many times as fast one is as the other, and from where on they are apart."""
 
 from kvgpt.report.chart import Missing, Point
-from kvgpt.report.charts.curves import Curve, Curves
+from kvgpt.report.charts.curves import Curve, Curves, interval
 
 UNCACHED = "v0"  # what a cache is compared with
 
@@ -25,9 +25,10 @@ def parted(ratios: Curve) -> int | None:
     """The first T from which on the intervals of the two are apart, and the same one is the faster, to the end."""
     since, last = None, None
     for length, point in reversed(ratios.items()):
-        if point.low is None or point.high is None:
+        bounds = interval(point)
+        if bounds is None:
             continue
-        faster = int(point.low > 1) - int(point.high < 1)  # 0 where the interval has room for either
+        faster = int(bounds[0] > 1) - int(bounds[1] < 1)  # 0 where the interval has room for either
         if not faster or faster != (last or faster):
             break
         since, last = length, faster
