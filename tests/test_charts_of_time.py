@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from math import isfinite
 
 import pytest
 import synthetic
@@ -196,6 +197,15 @@ def test_variants_are_ranked_from_best_to_worst():
         sentence = said(drawn()[name], "from best to worst")
         order = [part.split(" ")[0] for part in sentence.split(": ")[1].split(", ")]
         assert order == sorted(ALL, key=lambda variant: total(variant, LAST))
+
+
+def test_variants_are_ranked_where_two_of_them_were_measured():
+    def short(case):
+        return None if case.variant != "v3" and case.workload["new_tokens"] == LAST else case
+
+    short_of_one = changed(synthetic.results(), short)
+    assert said(latency.total(short_of_one), "from best to worst").startswith("total latency at T = 896, ")
+    assert said(latency.total_intervals(short_of_one), "overlap").startswith("at T = 896 ")
 
 
 @pytest.mark.parametrize("name", [name for name in AXES if name.endswith("_ci")])
@@ -538,6 +548,8 @@ def test_bounds_that_are_no_interval_end_no_chart(bounds):
     made, _ = charts(changed(synthetic.results(), odd))
     assert len(made) == len(drawn())
     assert said(made[2], "v1 is 2.23x as fast as v0").endswith("T = 1,024"), "no bounds of a ratio without them"
+    points = [point for chart in made for panel in chart.panels for series in panel.series for point in series.points]
+    assert all(isfinite(bound) for point in points for bound in (point.low, point.high) if bound is not None)
 
 
 def test_more_rows_and_tokens_than_a_float_counts_are_no_rate():
