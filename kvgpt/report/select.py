@@ -1,6 +1,6 @@
 """Choosing cases: by a workload's fields, by variant, by what was scored."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kvgpt.recipes import Variant
@@ -33,12 +33,19 @@ def scored(cases: Iterable[Case]) -> dict[str, list[Case]]:
     return modes
 
 
+def after_one_token(cases: Iterable[Case]) -> list[Case]:
+    """The cases that generate T tokens after a prompt of one, as the original does: what is plotted against T."""
+    return [case for case in cases if case.workload.get("prompt", 1) == 1]
+
+
+def models(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """{title: the cases of one model, weights, dtype and device}."""
+    return _grouped(cases, _model)
+
+
 def subjects(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """{title: the cases of one model, weights, dtype, device and batch size}: a panel each."""
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(_subject(case.workload), []).append(case)
-    return groups
+    return _grouped(cases, _subject)
 
 
 def keeps_a_cache(variant: str) -> bool:
@@ -55,10 +62,19 @@ def latest_length(*families: list[Case]) -> int | None:
     return max(common, default=None)
 
 
+def _grouped(cases: Iterable[Case], title: Callable[[Mapping[str, Any]], str]) -> dict[str, list[Case]]:
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(title(case.workload), []).append(case)
+    return groups
+
+
 def _subject(workload: Mapping[str, Any]) -> str:
+    return ", ".join([_model(workload), *([f"B = {workload['batch_size']}"] if "batch_size" in workload else [])])
+
+
+def _model(workload: Mapping[str, Any]) -> str:
     """What a workload does not say, such as the dtype of an older record, is left unsaid."""
     weights = f" ({workload['weights']})" if "weights" in workload else ""
     parts = [f"{workload.get('model', 'an unnamed model')}{weights}"]
-    parts += [str(workload[field]) for field in ("dtype", "device") if field in workload]
-    parts += [f"B = {workload['batch_size']}"] if "batch_size" in workload else []
-    return ", ".join(parts)
+    return ", ".join(parts + [str(workload[field]) for field in ("dtype", "device") if field in workload])
