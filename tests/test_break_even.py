@@ -175,7 +175,7 @@ def test_cases_that_are_not_valid_or_follow_a_long_prompt_are_not_compared():
     sound = [case("a", 32, 1.0), case("b", 32, 2.0)]
     unfit = [case("a", 64, 9.0, valid=False), case("a", 128, 9.0, prompt=64), case("b", 128, 2.0), case("b", 64, 2.0)]
     assert [row["Ahead"] for row in rows(of(*sound, *unfit))] == ["never within T = 32"]
-    assert break_even.table(of(*sound, *unfit)).notes[-1] == "1 cases that are not valid were left out."
+    assert break_even.table(of(*sound, *unfit)).notes[-1] == "Left out, since not valid: 1 of 5 cases."
 
 
 def test_models_are_never_compared_with_each_other():

@@ -53,7 +53,7 @@ def table(results: Results) -> Table:
     ]
     if not rows:
         raise Missing("no two variants have a valid latency or peak memory in common")
-    notes = NOTES + _left_out(case for _, cases, _ in measured for case in cases)
+    notes = NOTES + _left_out([case for _, cases, _ in measured for case in cases])
     return Table("break_even", "Break-even", COLUMNS + NUMBERS, tuple(rows), notes)
 
 
@@ -110,6 +110,6 @@ def _numbers(found: Crossing) -> Iterator[float | None]:
         yield x if found.decided and x and x != inf else None
 
 
-def _left_out(cases: Iterable[Case]) -> tuple[str, ...]:
+def _left_out(cases: list[Case]) -> tuple[str, ...]:
     unfit = sum(not case.valid for case in cases)
-    return (f"{unfit} cases that are not valid were left out.",) if unfit else ()
+    return (f"Left out, since not valid: {unfit} of {len(cases)} cases.",) if unfit else ()

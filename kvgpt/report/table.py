@@ -3,9 +3,10 @@
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.select import axis, latest_length, pick, scored
+from kvgpt.report.tables import markdown
+from kvgpt.report.tabular import UNKNOWN
 
 HEADINGS = ("variant", "cache", "ms/token", f"time/{REFERENCE}", "cache MB", f"bytes/{REFERENCE}", "peak MB")
-UNKNOWN = "-"
 MARK = "*"  # of a row with a figure that is not valid
 
 
@@ -29,12 +30,12 @@ def summary(results: Results) -> str:
             parts.append(f"{about}: B = {batch}, T = {length}\n")
         modes = [_mode(mode, next(iter(cases.values()))) for mode, cases in quality.items()]
         headings = [*HEADINGS, *(column for mode in modes for column in (f"perplexity, {mode}", "change"))]
-        rows = [[_escape(cell) for cell in _row(name, timed, sized, quality)] for name in names]
-        parts.append(_markdown(headings, rows))
-    unfit = [f"- {case.name}: {', '.join(case.notes)}" for case in results.cases if not case.valid]
+        rows = [_row(name, timed, sized, quality) for name in names]
+        parts.append(markdown.grid(headings, rows, [bool(place) for place in range(len(headings))]))
+    unfit = [f"{case.name}: {', '.join(case.notes)}" for case in results.cases if not case.valid]
     if unfit:
         parts.append(f"\\{MARK} not valid, so not to be relied on nor compared with:\n")
-        parts += [_escape(line) for line in unfit]
+        parts += [f"- {markdown.escape(line)}" for line in unfit]
         parts.append("")
     return "\n".join(parts)
 
@@ -79,24 +80,3 @@ def _change(case: Case | None) -> str:
     low_high = case.interval("perplexity_change")
     spread = "" if low_high is None else f" ± {50 * (low_high[1] - low_high[0]):.3f}"
     return f"{round(100 * value, 3) + 0.0:+.3f}{spread} %"  # + 0.0: no minus before a zero
-
-
-def _markdown(headings: list[str], rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        first, *others = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        return (
-            "| "
-            + " | ".join(
-                [first, *(other.strip().rjust(width) for other, width in zip(others, widths[1:], strict=True))]
-            )
-            + " |"
-        )
-
-    rule = "|" + "|".join("-" * (width + 1) + (":" if place else "-") for place, width in enumerate(widths)) + "|"
-    return "\n".join([line(headings), rule, *map(line, rows)]) + "\n"
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
