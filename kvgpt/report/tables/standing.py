@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from kvgpt.recipes import REFERENCE, Variant
+from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.select import after_one_token, axis, models, pick
 from kvgpt.report.tables.capacity import by_load
@@ -41,14 +41,6 @@ class Standing:
     @property
     def canonical(self) -> str:
         return next(iter(self.cases.values())).canonical
-
-    @property
-    def recomputes(self) -> bool:
-        """Whether nothing is kept between steps; what has a name of its own is taken to keep something."""
-        try:
-            return Variant.parse(self.canonical).recomputes
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True)

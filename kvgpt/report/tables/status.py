@@ -1,6 +1,7 @@
 """A variant's status in one word, by rules that stand under the table which shows it."""
 
 from kvgpt.recipes import REFERENCE
+from kvgpt.report.select import keeps_a_cache
 from kvgpt.report.tables.standing import Field, Standing
 
 MARGINAL, BROKEN = 0.01, 0.10  # perplexity, relative to the reference's: how much more costs quality, and is too much
@@ -21,7 +22,7 @@ def status(field: Field, one: Standing) -> str:
     A figure that decides nothing may be missing: the largest batch of what is not slow, or the speed of what is broken.
     """
     change = field.change(one)
-    if one.recomputes:
+    if not keeps_a_cache(one.variant):
         return "Baseline"
     if change is not None and change > BROKEN:
         return "✗ quality"

@@ -7,6 +7,7 @@ from math import inf
 from kvgpt.plain import quantity
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Results
+from kvgpt.report.select import keeps_a_cache
 from kvgpt.report.tables.capacity import bytes_per_sequence
 from kvgpt.report.tables.standing import Field, Standing, fields
 from kvgpt.report.tables.status import MARGINAL
@@ -56,7 +57,7 @@ class Criterion:
         return {
             one.variant: (value, one)
             for one in candidates
-            if not (self.cached and one.recomputes) and (value := self.value(one)) is not None and value > 0
+            if (not self.cached or keeps_a_cache(one.variant)) and (value := self.value(one)) is not None and value > 0
         }
 
     def choose(self, known: dict[str, tuple[float, Standing]]) -> tuple[str, str]:
