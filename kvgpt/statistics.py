@@ -85,8 +85,8 @@ def pass_medians(passes: Sequence[Sequence[float]]) -> list[float]:
 
 
 def student_quantile(freedom: int, level: float = USUAL) -> float:
-    """Student's two-sided quantile, beyond which a share ``level`` lies: to 0.1% at the usual level, and at smaller ones
-    from 6 degrees of freedom on. ValueError for fewer than 4 at another than the usual level.
+    """Student's two-sided quantile, beyond which a share ``level`` lies: to 0.1% at the usual level, to 0.3% at smaller
+    ones from 6 degrees of freedom on. ValueError for fewer than 4 at another than the usual level.
 
     The normal quantile, and the first four terms of its expansion in 1/freedom (Abramowitz and Stegun, 26.7.5), which
     is too coarse below 4 degrees of freedom.

@@ -149,8 +149,8 @@ def document(**options):
         "commit_info": {"id": "0" * 40, "dirty": False, "branch": "main"},
         "benchmarks": [
             {
-                "fullname": f"benchmarks/bench_{one['family']}.py::bench_{one['family']}[{number}]",
-                "name": f"bench_{one['family']}[{number}]",
+                "fullname": f"benchmarks/bench_{one['family']}.py::bench_{one['family']}[{one['variant']}-{number}]",
+                "name": f"bench_{one['family']}[{one['variant']}-{number}]",
                 "group": one["family"],
                 "params": {},
                 "stats": stats,

@@ -285,6 +285,21 @@ def test_a_folder_of_the_repository_will_do_and_one_outside_of_any_will_not(meas
         measure(Fake(), folder=tmp_path / "other")
 
 
+def test_it_measures_on_until_the_results_are_enough_but_not_for_ever(clone, tmp_path):
+    looks = []
+
+    def enough(*files):
+        looks.append([len(recorded.read(one).cases[0].metrics["per_token_latency"]["processes"]) for one in files])
+        return len(looks) == 2
+
+    fake = Fake()
+    commits.measure("HEAD~1", (), 2, tmp_path / "out", lambda said: None, fake, enough, most=3)
+    assert looks == [[2, 2], [4, 4]] and fake.counts == {"base": 4, "head": 4}
+    again = Fake()
+    commits.measure("HEAD~1", (), 1, tmp_path / "more", lambda said: None, again, lambda *files: False, most=3)
+    assert again.counts == {"base": 3, "head": 3}
+
+
 def test_a_commit_can_be_compared_with_itself(measure):
     fake = Fake()
     base, head = measure(fake, passes=1, base="HEAD")

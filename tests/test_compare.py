@@ -3,10 +3,12 @@
 import json
 import time
 
+import numpy as np
 import pytest
 import synthetic
 
 from kvgpt import cli
+from kvgpt.measure import commits
 
 FEW = {"variants": ("v1", "v2"), "lengths": (32, 64)}
 
@@ -120,3 +122,69 @@ def test_a_file_of_a_hundred_megabytes_is_not_read(capsys, tmp_path):
         file.truncate(100_000_000)
     assert cli.main(["compare", str(large), str(large)]) == 2
     assert "100000000 bytes: the limit is" in capsys.readouterr().err
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path, document):
+    """``kvgpt compare --ab`` with made-up passes: both commits alike but for ``spreads``, one for each look."""
+
+    def fake(spreads):
+        def measure(ref, arguments, passes, folder, enough, most):
+            measure.asked, measure.looks = (ref, arguments, passes, most), 0
+            drawn, files = np.random.default_rng(0), [tmp_path / "base.json", tmp_path / "head.json"]
+            for spread in spreads[:most]:
+                measure.looks += 1
+                for file in files:
+                    noisy = with_metrics(document, "latency", spread_out(drawn, spread, passes * measure.looks))
+                    file.write_text(json.dumps(noisy))
+                if enough(*files):
+                    break
+            return files
+
+        monkeypatch.setattr(commits, "measure", measure)
+        return measure
+
+    return fake
+
+
+def spread_out(drawn, spread, passes):
+    def change(metrics):
+        figure = metrics["per_token_latency"]
+        figure["processes"] = [[figure["value"] * float(np.exp(noise))] for noise in drawn.normal(0, spread, passes)]
+
+    return change
+
+
+def test_two_commits_are_measured_until_nothing_is_undecided(capsys, measured):
+    measure = measured([0.05, 0.002, 0.002])
+    assert cli.main(["compare", "--ab", "main", "--", "benchmarks/bench_decode.py", "--kvgpt-lengths", "64"]) == 0
+    assert measure.asked == ("main", ["benchmarks/bench_decode.py", "--kvgpt-lengths", "64"], 7, 3)
+    assert measure.looks == 2
+    assert "nothing got worse" in capsys.readouterr().out
+
+
+def test_what_stays_undecided_between_two_commits_is_no_pass(capsys, measured):
+    measure = measured([0.1] * 3)
+    assert cli.main(["compare", "--ab", "main"]) == 1 and measure.looks == 3
+    assert "UNDECIDED" in capsys.readouterr().out
+
+
+def test_workers_results_are_merged_and_what_is_missing_is_said(capsys, tmp_path):
+    files = [synthetic.write(tmp_path / f"{name}.json", variants=(name,), lengths=(32,)) for name in ("v1", "v2")]
+    together = str(tmp_path / "all.json")
+    assert cli.main(["merge", together, *map(str, files)]) == 0
+    assert capsys.readouterr().out == f"wrote {together}: 15 cases of 2 files\n"
+    assert cli.main(["compare", str(files[0]), together]) == 0
+    assert (
+        "only in the new results, not judged: benchmarks/bench_latency.py::bench_latency[v2-1]"
+        in capsys.readouterr().out
+    )
+
+
+def test_workers_on_different_machines_are_not_merged(capsys, tmp_path, document):
+    file, other = synthetic.write(tmp_path / "a.json", **FEW), tmp_path / "b.json"
+    document = json.loads(json.dumps(document))
+    document["machine_info"]["kvgpt"]["device"]["name"] = "another GPU"
+    other.write_text(json.dumps(document))
+    assert cli.main(["merge", str(tmp_path / "all.json"), str(file), str(other)]) == 2
+    assert "--allow devices" in capsys.readouterr().err and not (tmp_path / "all.json").exists()

@@ -1,13 +1,9 @@
-"""Commands on results: plot, check, compare."""
+"""Commands on results: plot, check, merge."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kvgpt.report.gate import Comparison
 
 RESULTS = "written by pytest benchmarks --benchmark-json, or the original research's results.jsonl"
 
@@ -29,28 +25,17 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     one.add_argument("--baseline", action="store_true", help="refuse records that are not valid, too")
     one.set_defaults(run=check)
 
-    one = commands.add_parser(
-        "compare",
-        help="whether NEW is worse than BASE in time, bytes, capacity or quality: the gate",
-        description="Judge each figure of each case of BASE: SAME, BETTER, WORSE, UNDECIDED, MISSING or INCOMPARABLE. "
-        "Exit code: 1 where something is WORSE or MISSING, 2 for what cannot be compared or read, else 0. Limits "
-        "unless given: times 5%, perplexity 0.5%, bytes and capacity exact.",
-    )
-    one.add_argument("results", type=Path, nargs="*", metavar="BASE NEW", help=f"{RESULTS}; journals too")
+    one = commands.add_parser("merge", help="the results of several workers as one file, and which cases are missing")
+    one.add_argument("out", type=Path, metavar="OUT")
+    one.add_argument("results", type=Path, nargs="+", metavar="FILE", help="written by --benchmark-json")
     one.add_argument(
-        "--fail-on",
-        nargs="+",
-        action="extend",
+        "--allow",
+        action="append",
         default=[],
-        metavar="LIMIT",
-        help="METRIC:LIMIT, such as per_token_latency:5%%, peak_memory:2%%+1MiB or max_batch:-2%%; for some cases "
-        "alone METRIC[CASES]:LIMIT, with * for any text; the last that fits a case counts",
+        choices=("devices", "commits", "schemas", "repeats"),
+        help="what may differ, or be there twice, after all; may be given several times",
     )
-    one.add_argument("--strict", action="store_true", help="exit with 1 where something is UNDECIDED, too")
-    one.add_argument("--all", action="store_true", help="show what is SAME, too")
-    one.add_argument("--markdown", type=Path, metavar="FILE", help="write it for a pull request, too")
-    one.add_argument("--json", type=Path, metavar="FILE", help="write it for a program, too")
-    one.set_defaults(run=compare)
+    one.set_defaults(run=merge)
 
 
 def plot(parsed: argparse.Namespace) -> int:
@@ -88,28 +73,11 @@ def check(parsed: argparse.Namespace) -> int:
     return int(not sound)
 
 
-def compare(parsed: argparse.Namespace) -> int:
-    """Print what differs between two results files, and whether that is a regression."""
-    from kvgpt import recorded
-    from kvgpt.report import gate
+def merge(parsed: argparse.Namespace) -> None:
+    """Write the results of several workers as one file."""
+    from kvgpt.report import merging
 
-    limits = [gate.parse(limit) for limit in parsed.fail_on]
-    if len(parsed.results) != 2:
-        named = " ".join(map(str, parsed.results)) or "none"
-        raise ValueError(f"{len(parsed.results)} files ({named}): expected BASE NEW, before --fail-on")
-    base, new = map(recorded.read, parsed.results)
-    return _show(gate.compare(base, new, limits), parsed, parsed.strict)
-
-
-def _show(found: "Comparison", parsed: argparse.Namespace, strict: bool) -> int:
-    """Print a comparison, write it where that was asked for, and its exit code."""
-    from kvgpt import strict_json
-    from kvgpt.report import whole
-    from kvgpt.report.gate import shown
-
-    print(*shown.text(found, strict, parsed.all), sep="\n")
-    if parsed.markdown:
-        whole.write(parsed.markdown, shown.markdown(found, strict))
-    if parsed.json:
-        strict_json.write(parsed.json, shown.document(found, strict))
-    return found.exit_code(strict)
+    merged = merging.merge(parsed.results, frozenset(parsed.allow))
+    merging.write(parsed.out, merged)
+    print(*merged.remarks, *(f"missing: {line}" for line in merged.missing), sep="\n", file=sys.stderr)
+    print(f"wrote {parsed.out}: {len(merged.document['benchmarks'])} cases of {len(parsed.results)} files")

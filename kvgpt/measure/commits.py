@@ -22,10 +22,18 @@ Say = Callable[[str], object]
 
 
 def measure(
-    base_ref: str, arguments: Sequence[str], passes: int, folder: Path, say: Say = print, run: Run = child.run
+    base_ref: str,
+    arguments: Sequence[str],
+    passes: int,
+    folder: Path,
+    say: Say = print,
+    run: Run = child.run,
+    enough: Callable[[Path, Path], bool] = lambda base, head: True,
+    most: int = 1,
 ) -> tuple[Path, Path]:
     """Measure ``base_ref`` and HEAD of the repository around the working directory; the results files of both.
 
+    ``passes`` of each, and as many again until the results files are ``enough``, but at ``most`` so many times.
     ``arguments`` go to pytest. ``folder`` keeps each pass's results, journal and log beside them. ValueError says why
     the two cannot be compared, or which pass failed; then, and after Ctrl-C, no process and no worktree is left.
     """
@@ -39,19 +47,23 @@ def measure(
         sides = {name: Side(name, tree, tuple(arguments), room, run) for name, tree in trees.items()}
         for side in sides.values():
             side.prepare()
-        _in_turns(sides, passes, say)
-    return sides["base"].fold(passes), sides["head"].fold(passes)
+        for look in range(1, most + 1):
+            _in_turns(sides, turns(look * passes, done=(look - 1) * passes), say)
+            files = sides["base"].fold(look * passes), sides["head"].fold(look * passes)
+            if enough(*files):
+                break
+    return files
 
 
-def turns(passes: int) -> list[tuple[int, str]]:
-    """(pass, side) in their order: A B, B A, A B, and so on."""
-    return [(number, side) for number in range(1, passes + 1) for side in (SIDES if number % 2 else SIDES[::-1])]
+def turns(passes: int, done: int = 0) -> list[tuple[int, str]]:
+    """(pass, side) in their order: A B, B A, A B, and so on; without the passes that are ``done``."""
+    return [(number, side) for number in range(done + 1, passes + 1) for side in (SIDES if number % 2 else SIDES[::-1])]
 
 
-def _in_turns(sides: Mapping[str, Side], passes: int, say: Say) -> None:
-    seconds, order = list[float](), turns(passes)
+def _in_turns(sides: Mapping[str, Side], order: Sequence[tuple[int, str]], say: Say) -> None:
+    seconds, last = list[float](), order[-1][0]
     for number, name in order:
-        title, begun = f"{name} {number}/{passes}", time.monotonic()
+        title, begun = f"{name} {number}/{last}", time.monotonic()
         sides[name].measure(number, partial(_relay, title, say))
         seconds.append(time.monotonic() - begun)
         waiting = len(order) - len(seconds)

@@ -3,5 +3,6 @@
 from kvgpt.report.gate.judging import compare
 from kvgpt.report.gate.limits import Limit, parse
 from kvgpt.report.gate.outcome import Comparison, Judged
+from kvgpt.report.gate.times import ALARM
 
-__all__ = ["Comparison", "Judged", "Limit", "compare", "parse"]
+__all__ = ["ALARM", "Comparison", "Judged", "Limit", "compare", "parse"]
