@@ -9,7 +9,11 @@ from dataclasses import dataclass
 
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
-from kvgpt.report.charts import latency
+from kvgpt.report.charts import (
+    latency,
+    memory,
+    saving,
+)
 
 MEASURE = "pytest benchmarks/bench_{}.py --benchmark-json=OUT.json"
 
@@ -23,7 +27,16 @@ class Listed:
     needs: tuple[str, ...]
 
 
-CHARTS = (Listed("comparison_per_token_latency", latency.per_token, ("latency",)),)
+CHARTS = (
+    Listed("comparison_per_token_latency", latency.per_token, ("latency",)),
+    Listed("KEY_comparison_vram", memory.key, ("memory",)),
+    Listed("comparison_vram", memory.compared, ("memory",)),
+    Listed("vram_growth_v0_v1", memory.growth, ("memory",)),
+    Listed("vram_bar_chart", saving.every_variant, ("memory",)),
+    Listed("comparison_memory_efficiency", memory.efficiency, ("memory",)),
+    Listed("kv_variants_vram_bar_T{T}", saving.cached_variants, ("memory",)),
+    Listed("vram_vs_T_{variant}", memory.single, ("memory",)),
+)
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
 
