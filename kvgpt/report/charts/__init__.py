@@ -12,6 +12,8 @@ from kvgpt.report.chart import Chart, Missing
 from kvgpt.report.charts import (
     latency,
     memory,
+    phases,
+    pies,
     saving,
 )
 
@@ -36,6 +38,11 @@ CHARTS = (
     Listed("comparison_memory_efficiency", memory.efficiency, ("memory",)),
     Listed("kv_variants_vram_bar_T{T}", saving.cached_variants, ("memory",)),
     Listed("vram_vs_T_{variant}", memory.single, ("memory",)),
+    Listed("per_phase_breakdown_bar", phases.side_by_side, ("phases",)),
+    Listed("per_phase_breakdown_stacked", phases.stacked, ("phases",)),
+    Listed("per_phase_breakdown_with_insights", phases.with_insights, ("phases",)),
+    Listed("per_phase_pie_v0_v1", pies.plain, ("phases",)),
+    Listed("per_phase_pie_improved", pies.improved, ("phases",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
