@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
 from kvgpt.report.charts import (
+    capacity,
     latency,
     memory,
     phases,
@@ -43,6 +44,8 @@ CHARTS = (
     Listed("per_phase_breakdown_with_insights", phases.with_insights, ("phases",)),
     Listed("per_phase_pie_v0_v1", pies.plain, ("phases",)),
     Listed("per_phase_pie_improved", pies.improved, ("phases",)),
+    Listed("comparison_max_batch_capacity", capacity.sequences, ("capacity",)),
+    Listed("comparison_peak_memory_at_max_batch", capacity.peaks, ("capacity",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
