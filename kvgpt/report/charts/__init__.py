@@ -13,9 +13,11 @@ from kvgpt.report.charts import (
     capacity,
     latency,
     memory,
+    pareto,
     phases,
     pies,
     saving,
+    tradeoff,
 )
 
 MEASURE = "pytest benchmarks/bench_{}.py --benchmark-json=OUT.json"
@@ -46,6 +48,8 @@ CHARTS = (
     Listed("per_phase_pie_improved", pies.improved, ("phases",)),
     Listed("comparison_max_batch_capacity", capacity.sequences, ("capacity",)),
     Listed("comparison_peak_memory_at_max_batch", capacity.peaks, ("capacity",)),
+    Listed("tradeoff_memory_latency_T{T}", tradeoff.at_one_length, ("latency", "memory")),
+    Listed("pareto_memory_latency", pareto.at_every_length, ("latency", "memory")),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
