@@ -11,9 +11,11 @@ from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
 from kvgpt.report.charts import (
     capacity,
+    degradation,
     latency,
     memory,
     pareto,
+    perplexity,
     phases,
     pies,
     saving,
@@ -50,6 +52,8 @@ CHARTS = (
     Listed("comparison_peak_memory_at_max_batch", capacity.peaks, ("capacity",)),
     Listed("tradeoff_memory_latency_T{T}", tradeoff.at_one_length, ("latency", "memory")),
     Listed("pareto_memory_latency", pareto.at_every_length, ("latency", "memory")),
+    Listed("comparison_perplexity", perplexity.compared, ("perplexity",)),
+    Listed("comparison_perplexity_degradation", degradation.compared, ("perplexity",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
