@@ -87,6 +87,10 @@ def test_the_frontier_joins_what_nothing_beats_and_the_others_are_named_with_who
 def test_dominated_by_times_that_the_intervals_do_not_tell_apart_is_said():
     chart = tradeoff.at_one_length(synthetic.results())
     assert "dominated by times whose intervals overlap: v3a and v4a" in chart.insights
+    clearer = with_figures(synthetic.results(), "latency", "total_latency", {"v4": 1.0}, {"v4": (0.9, 1.1)})
+    assert tradeoff.at_one_length(clearer).insights[-1] == "dominated, taking no less of either: " + (
+        "v0 by v3, v4, v3a and v4a; v1 by v3, v4 and v3a; v2 by v3, v4 and v3a; v3 by v4; v3a by v3 and v4; v4a by v4"
+    )
 
 
 def test_a_variant_alone_has_no_quadrants():
@@ -129,6 +133,15 @@ def test_what_one_of_its_length_beats_is_hollow_and_each_length_has_its_frontier
         ("v2", False, 2),
     ]
     assert beaten.insights == ("on the frontier, of 2 T: v1 at 0 and v2 at 2",)
+
+
+def test_a_variant_stands_in_the_legend_once():
+    pair = {"variants": ("v1", "v2")}
+    beaten = with_figures(synthetic.results(lengths=(32,), **pair), "latency", "total_latency", {"v1": 3.0, "v2": 2.0})
+    best = with_figures(synthetic.results(lengths=(64,), **pair), "latency", "total_latency", {"v1": 1.0, "v2": 2.0})
+    (panel,) = pareto.at_every_length(joined(beaten, best)).panels
+    named = [(one.name, one.faint, one.in_legend) for one in panel.series if one.form == "marks"]
+    assert named == [("v1", False, True), ("v1, dominated", True, False), ("v2", False, True)]
 
 
 def test_what_the_frontier_of_the_largest_length_beats_is_shaded(published):
