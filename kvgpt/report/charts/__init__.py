@@ -9,7 +9,24 @@ from dataclasses import dataclass
 
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
-from kvgpt.report.charts import bars, latency, projection, single, speedup, throughput, versus
+from kvgpt.report.charts import (
+    bars,
+    capacity,
+    degradation,
+    latency,
+    memory,
+    pareto,
+    perplexity,
+    phases,
+    pies,
+    projection,
+    saving,
+    single,
+    speedup,
+    throughput,
+    tradeoff,
+    versus,
+)
 
 MEASURE = "pytest benchmarks/bench_{}.py --benchmark-json=OUT.json"
 
@@ -40,6 +57,24 @@ CHARTS = (
     Listed("comparison_extrapolation", projection.all_variants, ("latency",)),
     Listed("latency_total_vs_T_{variant}", single.total, ("latency",)),
     Listed("latency_per_token_vs_T_{variant}", single.per_token, ("latency",)),
+    Listed("KEY_comparison_vram", memory.key, ("memory",)),
+    Listed("comparison_vram", memory.compared, ("memory",)),
+    Listed("vram_growth_v0_v1", memory.growth, ("memory",)),
+    Listed("vram_bar_chart", saving.every_variant, ("memory",)),
+    Listed("comparison_memory_efficiency", memory.efficiency, ("memory",)),
+    Listed("kv_variants_vram_bar_T{T}", saving.cached_variants, ("memory",)),
+    Listed("vram_vs_T_{variant}", memory.single, ("memory",)),
+    Listed("per_phase_breakdown_bar", phases.side_by_side, ("phases",)),
+    Listed("per_phase_breakdown_stacked", phases.stacked, ("phases",)),
+    Listed("per_phase_breakdown_with_insights", phases.with_insights, ("phases",)),
+    Listed("per_phase_pie_v0_v1", pies.plain, ("phases",)),
+    Listed("per_phase_pie_improved", pies.improved, ("phases",)),
+    Listed("comparison_max_batch_capacity", capacity.sequences, ("capacity",)),
+    Listed("comparison_peak_memory_at_max_batch", capacity.peaks, ("capacity",)),
+    Listed("tradeoff_memory_latency_T{T}", tradeoff.at_one_length, ("latency", "memory")),
+    Listed("pareto_memory_latency", pareto.at_every_length, ("latency", "memory")),
+    Listed("comparison_perplexity", perplexity.compared, ("perplexity",)),
+    Listed("comparison_perplexity_degradation", degradation.compared, ("perplexity",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 

@@ -1,0 +1,21 @@
+"""Perplexities that may be compared: of one model, one text and one way of feeding it."""
+
+from collections.abc import Iterable
+
+from kvgpt.recorded import Case
+from kvgpt.report.charts.each import Group
+from kvgpt.report.consistency.finding import same_workload, size
+from kvgpt.report.select import subjects
+
+
+def groups(cases: Iterable[Case]) -> list[Group]:
+    """The cases of each workload, under what was scored and with which model."""
+    return [(_title(several[0]), several) for several in same_workload(cases)]
+
+
+def _title(case: Case) -> str:
+    (subject,) = subjects([case])
+    mode = str(case.workload.get("mode", "perplexity")).replace("_", " ")
+    tokens, corpus = size(case, "scored_tokens"), case.workload.get("corpus")
+    scored = "" if tokens is None else f", {tokens:,} tokens"
+    return f"{mode}{scored}{'' if corpus is None else f' of {corpus}'}: {subject}"
