@@ -147,9 +147,9 @@ class Style:
     line: str | tuple[int, tuple[int, ...]] = "-"
 
 
-# No two share a marker. Any two with the same line differ in colour, to an eye that lacks one kind of cone too, on white
-# and, lightened, on black. v0 to v4a have the original research's colours, but for v2, whose orange, #F4A261, has a
-# contrast of 2.1 to white.
+# No two share a marker or a colour. The colours of one kind of line are told apart by eyes that lack a cone, too, on
+# white and, lightened, on black. v0 to v4a have those of the original research, but for v2, whose orange, #F4A261, has
+# a contrast of 2.1 to white.
 STYLES = {
     "v0": Style("#E63946", "o"),
     "v1": Style("#2A9D8F", "s"),
@@ -167,12 +167,12 @@ STYLES = {
     "transformers-static": Style("#561FF9", "+", LONG_DASHES),
     "transformers-quantized": Style("#229BC3", "1", LONG_DASHES),
     "transformers-generate": Style("#5C235C", "2", LONG_DASHES),
-    "gpt-fast": Style("#8F8F1B", "3", LONG_DASHES),
+    "gpt-fast": Style("#9A8F12", "3", LONG_DASHES),
 }
 OTHERS = (  # for names without a style of their own, in the order in which they come
     Style("#333333", "d", DASH_DOT_DOT),
     Style("#AE2F04", "8", DASH_DOT_DOT),
-    Style("#1F8CF9", "H", DASH_DOT_DOT),
+    Style("#1E8CF9", "H", DASH_DOT_DOT),
     Style("#F91FC3", "4", DASH_DOT_DOT),
     Style("#959504", "|", DASH_DOT_DOT),
 )

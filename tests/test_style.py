@@ -32,9 +32,10 @@ def test_names_without_a_look_get_one_each_in_the_order_in_which_they_come():
     assert list(many.values()) == [*OTHERS, OTHERS[0]]
 
 
-def test_no_two_looks_share_a_marker():
-    markers = [look.marker for look in LOOKS.values()]
-    assert len(markers) == len(set(markers))
+def test_no_two_looks_share_a_marker_or_a_colour():
+    for part in ("marker", "colour"):
+        shown = [getattr(look, part) for look in LOOKS.values()]
+        assert len(shown) == len(set(shown))
 
 
 @pytest.mark.parametrize("shade", SHADES.values(), ids=SHADES)
