@@ -16,7 +16,9 @@ from kvgpt.report.drawing.scales import drawable
 
 INK, RULE = "#222222", "#555555"
 PAPER = "#FFFFFF"
+BARS = ("bars", "stack")
 UNFILLED = "x+|_1234"  # markers that are lines
+SIZES = {"*": 8.5, "p": 6.5, "d": 6.5, "x": 6.0, "+": 7.0, "|": 7.5} | dict.fromkeys("1234", 8.0)  # points; others 5.5
 BESIDE, ALONE = 0.84, 0.66  # of the distance between two places: all bars of a place, and one
 SHADE = 0.16  # opacity of what is shaded
 
@@ -75,7 +77,7 @@ def paint(drawn: Drawn) -> None:
 
 def sample(series: Series, look: Look) -> Artist:
     """What stands for a series in the legend."""
-    if series.form in ("bars", "stack", "slices"):
+    if series.form in (*BARS, "slices"):
         return Patch(**_filled(look))
     if series.form in ("band", "region"):
         return Patch(facecolor=look.style.colour, alpha=SHADE + 0.1, linewidth=0)
@@ -93,6 +95,7 @@ def _marks(look: Look) -> dict[str, Any]:
         "color": style.colour,
         "linestyle": "none",
         "marker": style.marker,
+        "markersize": SIZES.get(style.marker, 5.5),
         "markerfacecolor": PAPER if look.hollow else style.colour,
         "markeredgecolor": style.colour if look.hollow or fine else PAPER,
         "markeredgewidth": 1.3 if look.hollow or fine else 0.5,
@@ -191,7 +194,7 @@ def _banded(drawn: Drawn) -> bool:
 
 def _step(panel: Panel) -> float:
     """The distance between two places of bars."""
-    places = sorted({point.x for series in panel.series if series.form in ("bars", "stack") for point in series.points})
+    places = sorted({point.x for series in panel.series if series.form in BARS for point in series.points})
     apart = [after - before for before, after in pairwise(places)]
     return 1.0 if panel.x.scale == "names" or not apart else min(apart)
 

@@ -9,17 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.text import Text
 
-from kvgpt.report.chart import Callout, Panel, Rule, Zone
+from kvgpt.report.chart import Callout, Panel, Point, Rule, Zone
 from kvgpt.report.colours import TONES
 from kvgpt.report.drawing import placing
-from kvgpt.report.drawing.forms import INK, PAPER, Slot
+from kvgpt.report.drawing.forms import BARS, INK, PAPER, Slot
 from kvgpt.report.drawing.placing import Box, Dots, Place
 from kvgpt.report.drawing.scales import drawable
 from kvgpt.report.drawing.wording import shortened, wrapped
 
 SMALL, NORMAL = 7.5, 8.0  # points
 NARROW = 26  # characters in a line of a callout
-BARS = ("bars", "stack")
+BROADER = 1.45  # than its bar a label may be
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Notes:
                 for up in (self.bounds.top - height / 2, self.bounds.bottom + height / 2)
                 for side in (1, -1)
             ]
-        self._put(text, [Box.around(place, width, height) for place in places])
+        self._put(text, [Box.around(place, width, height) for place in places], backed=True)
 
     def _zone(self, zone: Zone) -> None:
         """Its name in one of its corners, where it is in view and large enough for one."""
@@ -97,35 +97,38 @@ class Notes:
             for y in (box.top - height / 2 - 1, box.bottom + height / 2 + 1)
             for x in (box.right - width / 2 - 2, box.left + width / 2 + 2, box.centre[0])
         ]
-        self._put(text, corners)
+        self._put(text, corners, backed=True)
 
     def _labels_of_bars(self) -> None:
         for series, slots in zip(self.panel.series, self.slots, strict=True):
-            if series.form not in BARS:
-                continue
             for point, slot in zip(series.points, slots, strict=True):
-                if not point.label:
-                    continue
-                text = self._text(shortened(point.label, 30), SMALL, INK)
-                width, height = self._size(text)
-                room = self._pixels(slot.x + slot.width / 2, 0.0)[0] - self._pixels(slot.x - slot.width / 2, 0.0)[0]
-                if width > 1.4 * room:
-                    text.set_rotation(90)
-                    width, height = self._size(text)
-                top = slot.foot + drawable(point.y)
-                if series.form == "stack":
-                    low, high = (self._pixels(slot.x, value)[1] for value in (slot.foot, top))
-                    if height > high - low:
-                        text.remove()
-                        continue
-                    text.set_color(PAPER)
-                    centre = self._pixels(slot.x, slot.x)[0], (low + high) / 2
-                else:
-                    below = top < 0
-                    edge = point.low if below else point.high
-                    x, y = self._pixels(slot.x, top if edge is None else drawable(edge))
-                    centre = x, y + (-1 if below else 1) * (height / 2 + 2 * self.pixel)
-                self._put(text, [Box.around(centre, width, height)])
+                if point.label and series.form in BARS:
+                    text = self._text(shortened(point.label, 30), SMALL, INK)
+                    write = self._in_segment if series.form == "stack" else self._at_end
+                    write(text, point, slot)
+
+    def _in_segment(self, text: Text, point: Point, slot: Slot) -> None:
+        """In the middle of a segment that has room for it."""
+        x, low = self._pixels(slot.x, slot.foot)
+        high = self._pixels(slot.x, slot.foot + drawable(point.y))[1]
+        width, height = self._size(text)
+        if height > high - low:
+            text.remove()
+            return
+        text.set_color(PAPER)
+        self._put(text, [Box.around((x, (low + high) / 2), width, height)])
+
+    def _at_end(self, text: Text, point: Point, slot: Slot) -> None:
+        """Beyond a bar and its whisker; upright where it is wider than the bar."""
+        left, right = (self._pixels(slot.x + side * slot.width / 2, 0.0)[0] for side in (-1, 1))
+        if self._size(text)[0] > BROADER * (right - left):
+            text.set_rotation(90)
+        width, height = self._size(text)
+        way = -1 if point.y < 0 else 1
+        end = point.low if point.y < 0 else point.high
+        x, y = self._pixels(slot.x, point.y if end is None else end)
+        heights = (y + way * (2 * self.pixel + (0.5 + further) * height) for further in (0.0, 0.7, 1.4))
+        self._put(text, [Box.around((x, up), width, height) for up in heights])
 
     def _labels_of_marks(self) -> None:
         """Those of points that coincide are written once, one after the other."""
@@ -187,10 +190,12 @@ class Notes:
             zorder=5,
         )
 
-    def _put(self, text: Text, candidates: Sequence[Box]) -> None:
+    def _put(self, text: Text, candidates: Sequence[Box], backed: bool = False) -> None:
         box = placing.best(candidates, self.bounds, self.taken, self.dots)
         self.taken.append(box)
         text.set_position(self._share(box.centre))
+        if backed and box.holds(self.dots):
+            text.set_bbox({"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1.0})
 
     def _size(self, text: Text) -> tuple[float, float]:
         box = text.get_window_extent(self.renderer)

@@ -12,17 +12,20 @@ from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.wording import broken, shortened
 
 LABEL = 60  # characters of an axis label
-ROOM_FOR_LABELS = 0.14
-LETTERS, LINES = 14.0, 3  # in an inch of names side by side, and of one of them
+PLAIN, LABELLED, CALLED_OUT = 0.06, 0.14, 0.3  # shares of a panel's height above its data
+LETTER = 0.068  # inches, about
+LINES = 3  # of a name under an axis, side by side with others
+MOST_ASIDE = 0.3  # of a panel's width for the names of its rules and zones
 
 
 def paint(axes: Axes, panel: Panel, looks: Sequence[Look], slots: Sequence[Sequence[Slot]], inches: float) -> None:
     """Draw all of it but its texts; ``inches`` is about how wide it becomes."""
-    labelled = any(point.label for series in panel.series for point in series.points)
-    xs, ys = list(_across(panel)), list(_up(panel, slots))
-    scales.apply(axes, "x", panel.x, scales.limits(panel.x, xs), xs)
-    ends = scales.limits(panel.y, ys, ROOM_FOR_LABELS if labelled else 0.06)
-    scales.apply(axes, "y", panel.y, ends, ys)
+    xs, ys = list(_across(panel, slots)), list(_up(panel, slots))
+    left, right = scales.limits(panel.x, xs)
+    if panel.x.scale == "names":
+        right += _aside(panel, inches) * (right - left)
+    scales.apply(axes, "x", panel.x, (left, right), xs, inches)
+    scales.apply(axes, "y", panel.y, scales.limits(panel.y, ys, _above(panel)), ys)
     axes.set_xlabel(shortened(panel.x.label, LABEL))
     axes.set_ylabel(shortened(panel.y.label, LABEL))
     if panel.x.scale == "names":
@@ -35,31 +38,43 @@ def paint(axes: Axes, panel: Panel, looks: Sequence[Look], slots: Sequence[Seque
         forms.paint(Drawn(axes, series, look, panel, slots, place))
 
 
-def _across(panel: Panel) -> Iterator[float]:
-    for series in panel.series:
-        yield from (point.x for point in series.points)
+def _across(panel: Panel, slots: Sequence[Sequence[Slot]]) -> Iterator[float]:
+    yield from (slot.x + side * slot.width / 2 for here in slots for slot in here for side in (-1, 1))
     yield from (rule.at for rule in panel.rules if rule.axis == "x")
     yield from (callout.x for callout in panel.callouts)
 
 
 def _up(panel: Panel, slots: Sequence[Sequence[Slot]]) -> Iterator[float]:
     """All that is to be in view; of bars their feet, too."""
-    bars = panel.y.scale in ("linear", "symlog") and panel.y.low is None
     for series, here in zip(panel.series, slots, strict=True):
         for point, slot in zip(series.points, here, strict=True):
-            foot = slot.foot if series.form == "stack" else 0.0
-            yield foot + point.y
-            if series.form in ("bars", "stack") and bars:
-                yield foot
+            yield slot.foot + point.y
             yield from (end for end in (point.low, point.high) if end is not None)
+            yield from (slot.foot,) if series.form in forms.BARS else ()
     yield from (rule.at for rule in panel.rules if rule.axis == "y")
     yield from (callout.y for callout in panel.callouts)
 
 
+def _above(panel: Panel) -> float:
+    if panel.callouts and any(series.form in forms.BARS for series in panel.series):
+        return CALLED_OUT
+    return LABELLED if any(point.label for series in panel.series for point in series.points) else PLAIN
+
+
+def _aside(panel: Panel, inches: float) -> float:
+    """How much wider an axis of names becomes so that its rules and zones are named beside the bars."""
+    named: tuple[Rule | Zone, ...] = (*panel.rules, *panel.zones)
+    texts = [one.label for one in named if one.axis == "y"]
+    share = min(LETTER * max(map(len, texts), default=0) / inches, MOST_ASIDE)
+    return share / (1 - share)
+
+
 def _names(axes: Axes, panel: Panel, inches: float) -> None:
+    """Names on lines of their own where they fit side by side, else aslant."""
     axes.grid(visible=False, axis="x")
     axes.tick_params(axis="x", length=0)
-    width = int(LETTERS * inches / max(len(panel.x.names), 1)) - 1
+    left, right = axes.get_xlim()
+    width = int(inches / LETTER / (right - left)) - 1
     names = [broken(name, width) for name in panel.x.names]
     if all(len(lines) <= LINES and max(map(len, lines)) <= width for lines in names):
         axes.set_xticks(range(len(names)), ["\n".join(lines) for lines in names])

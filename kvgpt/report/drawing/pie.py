@@ -7,15 +7,16 @@ from math import cos, radians, sin
 from matplotlib.axes import Axes
 from matplotlib.patches import Wedge
 
-from kvgpt.report.chart import Panel, Point, Series
+from kvgpt.report.chart import Panel, Point
 from kvgpt.report.colours import contrast
 from kvgpt.report.drawing.forms import INK, PAPER, SHADE
 from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.scales import drawable
-from kvgpt.report.drawing.wording import number, shortened
+from kvgpt.report.drawing.wording import broken, number, shortened
 
 SMALL = 0.06  # a share that has no room for its label
 LABEL = 8.0  # points
+BROAD = 12  # characters in a line of a label on a slice
 APART = 0.22  # radii between two labels outside
 OUT, INSIDE, OUTSIDE, EDGE = 0.09, 0.62, 1.32, 1.95  # radii: of pulled out slices, of labels, and of what is shown
 
@@ -42,25 +43,23 @@ def paint(axes: Axes, panel: Panel, looks: Sequence[Look]) -> None:
         opacity = SHADE if series.faint else 1.0
         axes.add_patch(Wedge(centre, 1.0, end, start, facecolor=colour, edgecolor=PAPER, linewidth=1.0, alpha=opacity))
         if small:
-            outside.append((middle, label(point, share, panel.y.label).replace("\n", ", ")))
+            outside.append((middle, label(point, share, panel.y.label)))
         else:
             ink = max(PAPER, INK, key=lambda one: contrast(one, colour)) if not series.faint else INK
-            text = label(point, share, panel.y.label)
+            text = "\n".join(broken(label(point, share, panel.y.label), BROAD))
             axes.text(*_at(middle, INSIDE), text, ha="center", va="center", fontsize=LABEL, color=ink)
         start = end
     for one in spread(outside):
         _outside(axes, *one)
-    axes.text(
-        0, -1.42, f"{shortened(panel.y.label, 40)}: {number(whole)} in all", ha="center", va="bottom", fontsize=LABEL
-    )
+    axes.text(0, -1.42, shortened(panel.y.label, 60), ha="center", va="bottom", fontsize=LABEL)
 
 
 def label(point: Point, share: float, of: str) -> str:
     """Its own, else the share and the value with the unit that ``of`` has in brackets."""
     if point.label:
         return shortened(point.label, 30)
-    unit = re.search(r"\(([^()]*)\)$", of)
-    return f"{share:.1%}\n{number(float(f'{point.y:.4g}'))} {shortened(unit[1], 12) if unit else ''}".rstrip()
+    unit = re.search(r"\(([^()]*)\)", of)
+    return f"{share:.1%}, {number(float(f'{point.y:.4g}'))} {shortened(unit[1], 12) if unit else ''}".rstrip()
 
 
 def spread(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str, float, float]]:
@@ -93,5 +92,5 @@ def _at(degrees: float, radius: float) -> tuple[float, float]:
     return radius * cos(radians(degrees)), radius * sin(radians(degrees))
 
 
-def is_pie(series: Sequence[Series]) -> bool:
-    return any(one.form == "slices" for one in series)
+def is_pie(panel: Panel) -> bool:
+    return any(series.form == "slices" for series in panel.series)

@@ -21,18 +21,23 @@ def shortened(text: str, longest: int) -> str:
 
 
 def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Lines of at most ``width`` characters; what would need more than so many is cut off with an ellipsis."""
-    return "\n".join(textwrap.wrap(plain(text), max(width, 8), max_lines=lines, placeholder=f" {ELLIPSIS}"))
+    """Even lines of at most ``width`` characters; what would need more of them is cut off with an ellipsis."""
+    text, width = plain(text), max(width, 8)
+    needed = len(textwrap.wrap(text, width))
+    if needed > lines:
+        return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=f" {ELLIPSIS}"))
+    narrower = (textwrap.wrap(text, letters) for letters in range(8, width + 1))
+    return "\n".join(next((made for made in narrower if len(made) <= needed), []))
 
 
 def broken(name: str, width: int) -> list[str]:
     """The lines of a name that is parted after its joints, such as ``+``, where it is longer than ``width``."""
-    lines = [""]
+    lines = [""]  # a part keeps its joint, and a space at its end counts for nothing
     for part in re.split(r"(?<=[-+:._ ])", plain(name)):
-        if lines[-1] and len(lines[-1] + part) > width:
+        if lines[-1] and len((lines[-1] + part).rstrip()) > width:
             lines.append("")
         lines[-1] += part
-    return lines
+    return [line.rstrip() for line in lines]
 
 
 def number(value: float) -> str:
