@@ -19,6 +19,7 @@ from kvgpt.report.charts import (
     perplexity,
     phases,
     pies,
+    positions,
     projection,
     saving,
     single,
@@ -75,6 +76,7 @@ CHARTS = (
     Listed("pareto_memory_latency", pareto.at_every_length, ("latency", "memory")),
     Listed("comparison_perplexity", perplexity.compared, ("perplexity",)),
     Listed("comparison_perplexity_degradation", degradation.compared, ("perplexity",)),
+    Listed("positions_streamed", positions.streamed, ("positions",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 

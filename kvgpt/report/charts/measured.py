@@ -33,10 +33,11 @@ def value_of(case: Case, metric: str) -> float:
 
 
 def point(case: Case, metric: str, unit: float, x: float, label: str = "") -> Point:
-    """A metric of a case at ``x``, in so many of ``unit``, with the bounds of its interval."""
-    low, high = case.interval(metric) or (None, None)
-    known = (None if low is None else low / unit, None if high is None else high / unit)
-    return stood(case, x, value_of(case, metric) / unit, *known, label=label)
+    """A metric of a case at ``x``, in so many of ``unit``, with the bounds of its interval where they can be drawn."""
+    value, known = value_of(case, metric), case.interval(metric)
+    if known is None or not -LARGEST < known[0] <= value <= known[1] < LARGEST:
+        return stood(case, x, value / unit, label=label)
+    return stood(case, x, value / unit, known[0] / unit, known[1] / unit, label)
 
 
 def stood(
