@@ -1,0 +1,92 @@
+// The filter: what its form leaves out, and the same in the page's address, so that a view can be passed on.
+
+const bar = document.getElementById("filter");
+const form = bar.querySelector("form");
+const boxes = (name) => [...form.querySelectorAll(`input[name=${name}]`)];
+
+function choiceOf() {
+  const left = (name) => boxes(name).filter((box) => !box.checked).map((box) => box.value);
+  const end = (name, otherwise) => {
+    const list = form.elements[name];
+    const outermost = list && list.selectedIndex === (name === "from" ? 0 : list.length - 1);
+    return !list || outermost ? otherwise : Number(list.value);
+  };
+  return {
+    variants: new Set(left("variant")),
+    batches: new Set(left("batch").map(Number)),
+    from: end("from", -Infinity),
+    to: end("to", Infinity),
+  };
+}
+
+// The address after its #: an anchor, then what is chosen of variants, batches, T and theme where it is not everything.
+function address() {
+  const parts = new Map();
+  let anchor = "";
+  for (const part of location.hash.slice(1).split("&").filter(Boolean)) {
+    const [name, value] = part.split("=");
+    if (value === undefined) anchor = name;
+    else parts.set(name, value.split(",").map(decoded));
+  }
+  return { anchor, parts };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function remember(changes) {
+  const { anchor, parts } = address();
+  for (const [name, values] of Object.entries(changes)) {
+    if (values === null) parts.delete(name);
+    else parts.set(name, values);
+  }
+  const named = [...parts].map(([name, values]) => `${name}=${values.map(encodeURIComponent).join(",")}`);
+  history.replaceState(null, "", `#${[anchor, ...named].filter(Boolean).join("&")}`);
+}
+
+function rememberChoice() {
+  const checked = (name) => {
+    const on = boxes(name).filter((box) => box.checked);
+    return on.length === boxes(name).length ? null : on.map((box) => box.value);
+  };
+  const { from, to } = choiceOf();
+  const range = from === -Infinity && to === Infinity ? null : [form.elements.from.value, form.elements.to.value];
+  remember({ variants: checked("variant"), batches: checked("batch"), T: range });
+}
+
+function recall() {
+  const { parts } = address();
+  for (const [name, key] of [["variant", "variants"], ["batch", "batches"]]) {
+    for (const box of boxes(name)) box.checked = !parts.has(key) || parts.get(key).includes(box.value);
+  }
+  const [from, to] = parts.get("T") ?? [];
+  for (const [name, value] of [["from", from], ["to", to]]) {
+    const list = form.elements[name];
+    if (!list) continue;
+    const known = [...list.options].findIndex((option) => option.value === value);
+    list.selectedIndex = known >= 0 ? known : name === "from" ? 0 : list.length - 1;
+  }
+}
+
+function status(choice) {
+  const counted = (name, word) => {
+    const [all, on] = [boxes(name), boxes(name).filter((box) => box.checked)];
+    return on.length < all.length ? [`${on.length} of ${all.length} ${word}`] : [];
+  };
+  const part = choice.from > -Infinity || choice.to < Infinity;
+  const range = part ? [`T from ${form.elements.from.value} to ${form.elements.to.value}`] : [];
+  return [...counted("variant", "variants"), ...counted("batch", "batch sizes"), ...range].join(", ") || "everything";
+}
+
+function filterRows(choice) {
+  for (const row of document.querySelectorAll("section.table tbody tr")) {
+    const { variant, batch, length } = row.dataset;
+    const outside = length !== undefined && !inRange(choice, Number(length));
+    row.hidden = choice.variants.has(variant) || choice.batches.has(Number(batch)) || outside;
+  }
+}

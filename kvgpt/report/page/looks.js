@@ -1,0 +1,71 @@
+// How a series looks: its colour on light and on dark paper, its marker and its line.
+
+const NEUTRAL = { light: "#5F6B76", dark: "#9AA7B3", marker: "o", line: "-" };
+const INK = { light: "#1C2127", dark: "#E4E8EC" };
+const DASHES = { "-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2.5 1.5 2.5" };
+const CORNERS = {
+  // how many, and the direction of the first in degrees
+  s: [4, 45], D: [4, 0], "^": [3, -90], v: [3, 90], "<": [3, 180], ">": [3, 0], p: [5, -90], h: [6, -90],
+};
+
+function lookOf(looks, series) {
+  if (series.variant !== null) return { ...NEUTRAL, ...looks.variants.get(series.variant) };
+  if (series.phase !== null) return { ...NEUTRAL, ...looks.phases.get(series.phase) };
+  return NEUTRAL;
+}
+
+// Browsers that do not know light-dark() keep the colour for light paper.
+function tint(element, look) {
+  element.style.color = look.light;
+  element.style.color = `light-dark(${look.light}, ${look.dark})`;
+  return element;
+}
+
+const dashes = (line) => (Array.isArray(line) ? line.join(" ") : DASHES[line] ?? "");
+
+const turned = (x, y, radius, degrees) => [
+  x + radius * Math.cos((degrees * Math.PI) / 180),
+  y + radius * Math.sin((degrees * Math.PI) / 180),
+];
+
+function outline(kind, x, y, r) {
+  if (kind === "*") {
+    return Array.from({ length: 10 }, (_, at) => turned(x, y, at % 2 ? 0.55 * r : 1.35 * r, -90 + 36 * at));
+  }
+  if (kind === "P" || kind === "X") {
+    const arm = 0.36 * r;
+    const half = [[arm, arm], [arm, r], [-arm, r], [-arm, arm], [-r, arm], [-r, -arm]];
+    const plus = [...half, ...half.map(([a, b]) => [-a, -b])];
+    const by = kind === "P" ? 0 : 45;
+    return plus.map(([a, b]) => turned(x, y, Math.hypot(a, b), by + (Math.atan2(b, a) * 180) / Math.PI));
+  }
+  const [corners, first] = CORNERS[kind];
+  return Array.from({ length: corners }, (_, at) => turned(x, y, 1.15 * r, first + (360 / corners) * at));
+}
+
+function marker(look, x, y, faint, r = 4) {
+  const attributes = { class: faint ? "marker faint" : "marker" };
+  if (look.marker === "o") return svg("circle", { cx: x, cy: y, r, ...attributes });
+  return svg("path", { d: path(outline(look.marker, x, y, r), true), ...attributes });
+}
+
+const AREAS = { bars: "bar", stack: "bar", slices: "bar", band: "band", region: "band" };
+
+// A small picture of a series, for legends and the filter.
+function swatch(look, form, faint = false) {
+  const drawn = tint(svg("svg", { width: 26, height: 12, "aria-hidden": "true", class: "swatch" }), look);
+  const area = AREAS[form];
+  if (area) {
+    drawn.append(svg("rect", { x: 6, y: 1, width: 14, height: 10, class: faint ? `${area} faint` : area }));
+    return drawn;
+  }
+  if (form !== "marks") drawn.append(svg("path", { d: "M1 6H25", class: `stroke ${form}`, ...dashed(form, look) }));
+  if (form === "line" || form === "marks") drawn.append(marker(look, 13, 6, faint));
+  return drawn;
+}
+
+// Curves beyond what was measured are dashed whosever they are, and so is a frontier.
+function dashed(form, look) {
+  const pattern = { line: dashes(look.line), projection: "5 4", frontier: "4 4" }[form];
+  return pattern ? { "stroke-dasharray": pattern } : {};
+}
