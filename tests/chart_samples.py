@@ -52,7 +52,7 @@ def curves():
             ]
         x = Axis("new tokens T", "log2", ticks=tuple(map(float, (*LENGTHS, 512))))
         panels.append(Panel(f"nano, B = {batch}", x, Axis("latency (ms)", low=0.0), tuple(series)))
-    fitted = Series("v0", "fit", tuple(Point(float(x), x / 8) for x in range(32, 257, 4)), variant="v0")
+    fitted = Series("fit", "fit", tuple(Point(float(x), x / 8) for x in range(32, 257, 4)), variant="v0")
     measured = Series("v0", "marks", tuple(of_length("v0", length) for length in LENGTHS), variant="v0", metric="gone")
     panels.append(Panel("a fit", Axis("new tokens T"), Axis("latency (ms)"), (fitted, measured)))
     return Chart("curves", "Curves", tuple(panels), ("v1 is 4 times as fast as v0 at T = 256.",))
@@ -61,10 +61,6 @@ def curves():
 def columns():
     """Bars, one for each variant and side by side, and a stack of phases."""
     names = tuple(VARIANTS)
-    each = tuple(
-        Series(name, "bars", (of_length(name, 256, label=f"{100 * cost:.0f}%") for _ in (0,)), variant=name)
-        for name, cost in VARIANTS.items()
-    )
     each = tuple(
         Series(name, "bars", (_at(place, of_length(name, 256, label=f"{100 * VARIANTS[name]:.0f}%")),), variant=name)
         for place, name in enumerate(names)

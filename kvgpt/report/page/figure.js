@@ -34,5 +34,7 @@ function draw(figure, data, choice) {
   box.replaceChildren(...panels.map((panel) => panelled(panel, data.looks, data.cases, width)));
   if (!panels.length) box.append(html("p", { class: "note" }, "Nothing of this figure is in the selection."));
   figure.querySelector(".legend").replaceChildren(...legend(panels, data.looks));
-  fillWhenOpen(figure.querySelector(".points"), () => panels.map((panel) => pointTable(panel, data.cases)));
+  const details = figure.querySelector(".points");
+  details.hidden = !panels.length;
+  fillWhenOpen(details, () => panels.map((panel) => pointTable(panel, data.cases)));
 }

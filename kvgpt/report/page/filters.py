@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kvgpt.recipes import STYLES
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Point, Series
 from kvgpt.report.page.markup import Element, element
@@ -18,14 +19,14 @@ class Choices:
 
 
 def choices(results: Results, charts: Sequence[Chart]) -> Choices:
-    """The variants in the order of the results, the sizes in theirs."""
+    """The variants that have a look of their own, then others as they come; the sizes in their order."""
     points = list(_points(charts))
     drawn = {
         name for series, point in points for name in (series.variant, *(case.variant for case in point.cases)) if name
     }
-    order = dict.fromkeys(case.variant for case in results.cases)
+    order = dict.fromkeys([*STYLES, *(case.variant for case in results.cases), *sorted(drawn)])
     return Choices(
-        tuple([name for name in order if name in drawn] + sorted(drawn - order.keys())),
+        tuple(name for name in order if name in drawn),
         tuple(sorted({point.batch_size for _, point in points if point.batch_size is not None})),
         tuple(sorted({point.length for _, point in points if point.length is not None})),
     )

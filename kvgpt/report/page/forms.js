@@ -16,6 +16,7 @@ function whisker(sheet, x, point, look) {
   if (![x, top, bottom].every(isNumber)) return;
   const d = `M${x} ${top}V${bottom}M${x - 3} ${top}h6M${x - 3} ${bottom}h6`;
   sheet.under.append(tint(svg("path", { d, class: "whisker" }), look));
+  sheet.drawn.push([x - 3, top, x + 3, bottom]);
 }
 
 const above = (sheet, point) => Math.min(...[point.y, point.high].map(sheet.y.place).filter(isNumber));

@@ -20,20 +20,23 @@ function pie(panel, looks, width) {
   const slices = panel.series.flatMap((series) => series.points.map((point) => ({ series, point })));
   const shown = slices.filter(({ series, point }) => series.form === "slices" && point.y > 0);
   const whole = shown.reduce((sum, { point }) => sum + point.y, 0);
+  const text = ({ series, point }) =>
+    shortened(point.label || `${series.name}: ${((100 * point.y) / whole).toFixed(1)}%`, 24);
+  const widest = Math.max(0, ...shown.map((slice) => textWidth(text(slice))));
   const height = 250;
-  const [centre, radius] = [[width / 2, height / 2], Math.min(90, width / 4)];
+  const [centre, radius] = [[width / 2, height / 2], Math.max(40, Math.min(90, width / 2 - widest - 24))];
   const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
   const [targets, sides] = [[], [[], []]];
   let from = 0;
-  for (const { series, point } of shown) {
+  for (const slice of shown) {
+    const { series, point } = slice;
     const [look, to] = [lookOf(looks, series), from + point.y / whole];
     drawing.append(tint(svg("path", { d: wedge(centre, radius, from, to), class: "slice" }), look));
     const angle = 180 * (from + to) - 90;
     const [[x, y], [edge, rim]] = [turned(...centre, radius * 0.6, angle), turned(...centre, radius + 12, angle)];
     targets.push({ box: [x, y, x, y], reach: radius * 0.6, series, point, share: to - from });
-    const text = point.label || `${series.name}: ${(100 * (to - from)).toFixed(1)}%`;
-    const label = { text: shortened(text, 24), y: rim, from: turned(...centre, radius, angle), lowest: height - LINE };
-    sides[edge < centre[0] ? 0 : 1].push(label);
+    const start = turned(...centre, radius, angle);
+    sides[edge < centre[0] ? 0 : 1].push({ text: text(slice), y: rim, from: start, lowest: height - LINE });
     from = to;
   }
   sides.forEach((labels, right) => {

@@ -3,6 +3,9 @@
 const EVERYTHING = { variants: new Set(), batches: new Set(), from: -Infinity, to: Infinity };
 const WHOLE = ["frontier", "region"]; // what is no longer true when one of its points is missing
 const CURVED = ["fit", "projection", "band"];
+const MEASURED = ["line", "marks", "bars", "stack", "slices"];
+
+const measures = (panel) => panel.series.some((one) => MEASURED.includes(one.form));
 
 const inRange = (choice, length) => length === undefined || (length >= choice.from && length <= choice.to);
 
@@ -65,5 +68,6 @@ function selected(panel, choice, cases) {
   const at = (one) => (point) => point.x === one.x && point.y === one.y;
   const callouts = panel.callouts.filter((one) => kept.some(at(one)) || !all.some(at(one)));
   const rest = { ...panel, series, callouts, filtered: kept.length < all.length };
+  if (measures(panel) && !measures(rest)) return { ...rest, series: [] }; // curves through nothing
   return ["x", "y"].reduce((made, along) => (made[along].scale === "names" ? closed(made, along, all) : made), rest);
 }

@@ -23,7 +23,6 @@ def table(described: Table) -> Element:
         element("caption", described.title),
         element("thead", element("tr", *headings)),
         element("tbody", *body),
-        class_="sortable",
     )
     scrolled = element("div", whole, class_="scroll", role="region", aria_label=described.title, tabindex="0")
     return element("section", scrolled, *listed(described.notes, "notes"), class_="table")
