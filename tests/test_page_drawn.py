@@ -52,7 +52,7 @@ addEventListener("load", () => {
   first.checked = false;
   change(first);
   seen.after = ticks(figures[1].querySelector(".panel"));
-  seen.places = words(figures[1].querySelector(".panel"), ".axes text[text-anchor=end][transform]");
+  seen.places = words(figures[1].querySelector(".panel"), ".axes text:is([text-anchor=middle], [transform]):not(.axis)");
   seen.rows = shown(summary);
   seen.frontier = shapes(figures[3])["frontier"];
   seen.status = desk.getElementById("filter-status").textContent;
