@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
-from kvgpt.report.charts import latency
+from kvgpt.report.charts import latency, positions
 
 MEASURE = "pytest benchmarks/bench_{}.py --benchmark-json=OUT.json"
 
@@ -23,7 +23,10 @@ class Listed:
     needs: tuple[str, ...]
 
 
-CHARTS = (Listed("comparison_per_token_latency", latency.per_token, ("latency",)),)
+CHARTS = (
+    Listed("comparison_per_token_latency", latency.per_token, ("latency",)),
+    Listed("positions_streamed", positions.streamed, ("positions",)),
+)
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
 
