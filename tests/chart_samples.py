@@ -186,7 +186,8 @@ def tables():
     lengths = Table(
         "latency",
         "Latency",
-        (Column("T", ",d"), Column("v1", ".2f")),
-        tuple((length, length / 32) for length in LENGTHS),
+        (Column("T", ",d"), Column("v1", ".2f"), Column("v0", ".2f")),
+        tuple((length, length / 32, length / 8) for length in LENGTHS),
+        batch_size=1,
     )
     return [summary, lengths]

@@ -12,9 +12,12 @@ import chart_samples
 import pytest
 import synthetic
 
+from kvgpt.recipes import styles
 from kvgpt.recorded import Results
 from kvgpt.report import page
 from kvgpt.report.chart import Axis, Chart, Panel, Point, Series
+from kvgpt.report.colours import DARK, LEAST_CONTRAST, PHASES, contrast
+from kvgpt.report.page import looks
 from kvgpt.report.page.sections import families
 from kvgpt.report.tabular import Column, Table
 
@@ -155,12 +158,18 @@ def test_the_machine_is_told_as_the_results_have_it(read):
     assert [one["text"] for one in read.under(section, "dd")] == ["an imagined GPU", "2.13"]
 
 
-def test_cells_say_what_they_are_sorted_by_and_rows_what_they_are_filtered_by(read):
+def test_cells_say_what_they_are_sorted_by(read):
+    summary, _ = read.all("table")
+    cells = read.under(summary, "td")
+    assert [cell.get("data-value") for cell in cells] == [None, "10.0", None, "9.0", None, None]
+    assert [cell["text"] for cell in cells if cell.get("class") == "unknown"] == ["-"]
+
+
+def test_rows_columns_and_tables_say_what_they_are_filtered_by(read):
     summary, lengths = read.all("table")
-    rows = [one for one in read.under(summary, "tr") if "data-variant" in one]
-    assert [row["data-variant"] for row in rows] == ["v1", "v0", "v2"]
-    assert [cell.get("data-value") for cell in read.under(summary, "td")] == [None, "10.0", None, "9.0", None, None]
-    assert [cell["text"] for cell in read.under(rows[2], "td") if cell.get("class") == "unknown"] == ["-"]
+    assert [one.get("data-variant") for one in read.under(summary, "th")] == [None, None, None, "v1", "v0", "v2"]
+    assert [one.get("data-variant") for one in read.under(lengths, "th")][:3] == [None, "v1", "v0"]
+    assert [one.get("data-batch") for one in read.all("section", class_="table")] == [None, "1"]
     assert [one["data-length"] for one in read.under(lengths, "tr") if "data-length" in one] == [
         "32",
         "64",
@@ -208,10 +217,29 @@ def test_a_point_without_a_finite_value_has_none(results, tmp_path):
 
 
 def test_every_variant_has_a_look_on_light_paper_and_on_dark(read):
-    looks = data_of(read)["looks"]
-    assert set(looks["variants"]) == set(chart_samples.VARIANTS) and set(looks["phases"]) == set(chart_samples.PHASES)
-    every = [one for kind in looks.values() for one in kind.values()]
-    assert all(re.fullmatch("#[0-9A-F]{6}", one[paper]) for one in every for paper in ("light", "dark"))
+    data = data_of(read)
+    assert set(data["variants"]) == set(chart_samples.VARIANTS)
+    for look in data["looks"]:
+        assert all(re.fullmatch("#[0-9A-F]{6}", look[paper]) for paper in ("light", "dark"))
+        assert contrast(look["dark"], DARK) >= LEAST_CONTRAST
+
+
+def test_every_series_wears_the_look_of_its_variant_or_its_phase(read):
+    data = data_of(read)
+    every = [one for chart in data["charts"] for panel in chart["panels"] for one in panel["series"]]
+    for series, place in zip(every, data["worn"], strict=True):
+        colour = data["looks"][place]["light"]
+        if series["variant"] is not None:
+            assert colour == data["looks"][data["variants"][series["variant"]]]["light"]
+        elif series["phase"] is not None:
+            assert colour == PHASES[series["phase"]]
+
+
+def test_curves_of_one_variant_in_a_panel_are_told_apart_by_their_lines():
+    curve = Series("peak", "line", (Point(1.0, 1.0),), variant="v1")
+    panel = Panel("", Axis(""), Axis(""), (curve, replace(curve, name="cache"), replace(curve, name="weights")))
+    lines = [look.line for look in looks.of_panel(panel, styles(["v1"]))]
+    assert len(set(lines)) == 3
 
 
 def saying(word, results, directory):

@@ -52,8 +52,9 @@ addEventListener("load", () => {
   first.checked = false;
   change(first);
   seen.after = ticks(figures[1].querySelector(".panel"));
-  seen.places = words(figures[1].querySelector(".panel"), ".axes text:is([text-anchor=middle], [transform]):not(.axis)");
+  seen.places = words(figures[1].querySelector(".panel"), ".axes text:is([text-anchor=middle], [transform])");
   seen.rows = shown(summary);
+  seen.columns = words(lengths, "tr:first-child > :not([hidden])");
   seen.frontier = shapes(figures[3])["frontier"];
   seen.status = desk.getElementById("filter-status").textContent;
   form.elements.to.value = "64";
@@ -80,6 +81,7 @@ addEventListener("load", () => {
   const phone = page("phone").documentElement;
   seen.wide = [phone.scrollWidth, phone.clientWidth];
   seen.linked = {
+    tables: all(phone, "section.table").map((one) => one.hidden),
     variants: all(phone, "input[name=variant]:checked").map((one) => one.value),
     panels: words(phone, "figure h4"),
     status: phone.querySelector("#filter-status").textContent,
@@ -153,8 +155,9 @@ def test_a_heading_sorts_numbers_as_numbers_and_what_is_unknown_last_either_way(
 
 def test_a_variant_filtered_out_leaves_figures_and_tables_and_axes_follow(seen):
     assert max(seen["before"]) == 30 and max(seen["after"]) == 15
-    assert seen["places"] == ["v1", "v2", "pkg.mod:Class+cla2"]
+    assert seen["places"] == ["v1", "v2", "pkg.mod:Class+cla2", ""]  # and the label of the axis
     assert seen["rows"] == ["v1", "v2"]
+    assert seen["columns"] == ["T", "v1", "32", "1.00"]
     assert seen["status"] == "3 of 4 variants"
 
 
@@ -171,6 +174,10 @@ def test_an_address_brings_its_choice_back(seen):
     assert seen["linked"]["variants"] == ["v1", "pkg.mod:Class+cla2"]
     assert seen["linked"]["status"] == "2 of 4 variants, 1 of 2 batch sizes, T from 64 to 128"
     assert "nano, B = 8" in seen["linked"]["panels"] and "nano, B = 1" not in seen["linked"]["panels"]
+
+
+def test_a_table_of_another_batch_size_is_left_out(seen):
+    assert seen["linked"]["tables"] == [False, True]
 
 
 def test_arrow_keys_read_a_point_with_its_interval_and_its_case(seen):

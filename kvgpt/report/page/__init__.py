@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 from kvgpt.recorded import Results
+from kvgpt.report import whole
 from kvgpt.report.chart import Chart
 from kvgpt.report.page import filters, sections
 from kvgpt.report.page.embedded import embedded
@@ -52,10 +53,10 @@ def write(
 ) -> Path:
     """Write the page; ``missing`` names what could not be drawn, as :func:`kvgpt.report.charts.charts` does."""
     offered = filters.choices(results, charts)
-    first = list(sections.summary(tables))
+    first = list(sections.summary(tables, offered.variants))
     rest = [
         *sections.figures(charts),
-        *sections.others(tables),
+        *sections.others(tables, offered.variants),
         *sections.machine(results),
         *sections.validity(results),
         *sections.undrawn(missing),
@@ -71,11 +72,10 @@ def write(
         summary=html(*first),
         filter=html(filters.bar(offered)),
         sections=html(*rest),
-        data=embedded(charts, list(dict.fromkeys([*(case.variant for case in results.cases), *offered.variants]))),
+        data=embedded(charts, offered.variants),
         script=script,
     )
-    path.write_bytes(page.encode("utf-8", "replace"))
-    return path
+    return whole.write(path, page)
 
 
 def _title(results: Results) -> str:

@@ -1,46 +1,56 @@
 """What the page's script draws from: the charts and the cases behind them, as JSON inside the page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
+from kvgpt.recipes import styles
 from kvgpt.recorded import Case
-from kvgpt.report.chart import Chart, Point
+from kvgpt.report.chart import Chart, Panel, Point, Series
 from kvgpt.report.page import looks
 
 # A script element ends at the first "</script", and a comment opened inside it hides its end: none can be spelt so.
 SPELT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+SHOWN = ("unit", "value", "processes")  # of a metric
 
 
-def embedded(charts: Sequence[Chart], names: Sequence[str]) -> str:
-    """The charts, every case behind them once, and the looks of these variants and of the phases."""
-    behind = _behind(charts)
-    places = {identity: place for place, identity in enumerate(behind)}
+def embedded(charts: Sequence[Chart], variants: Iterable[str]) -> str:
+    """The charts, every case behind them once, and every look once: of the series, and of these variants."""
+    every = [series for panel in _panels(charts) for series in panel.series]
+    cases = _behind(every)
+    places = {identity: place for place, identity in enumerate(cases)}
+    styled = styles([*(series.variant for series in every if series.variant is not None), *variants])
+    worn = [style for panel in _panels(charts) for style in looks.of_panel(panel, styled)]
+    distinct = {style: place for place, style in enumerate(dict.fromkeys([*styled.values(), *worn]))}
     data = {
         "charts": [_plain(chart, places) for chart in charts],
-        "cases": [_case(case, metrics) for case, metrics in behind.values()],
-        "looks": {"variants": looks.variants(names), "phases": looks.phases()},
+        "cases": [_case(case, metrics) for case, metrics in cases.values()],
+        "looks": looks.described(distinct),
+        "worn": [distinct[style] for style in worn],
+        "variants": {name: distinct[style] for name, style in styled.items()},
     }
     return json.dumps(data, separators=(",", ":"), allow_nan=False).translate(SPELT)
 
 
-def _behind(charts: Sequence[Chart]) -> dict[int, tuple[Case, dict[str, None]]]:
-    """{identity of a case: the case, and the metrics that charts show of it}."""
+def _panels(charts: Sequence[Chart]) -> Iterator[Panel]:
+    return (panel for chart in charts for panel in chart.panels)
+
+
+def _behind(every: Iterable[Series]) -> dict[int, tuple[Case, dict[str, None]]]:
+    """{identity of a case: the case, and the metrics that are shown of it}."""
     found: dict[int, tuple[Case, dict[str, None]]] = {}
-    for chart in charts:
-        for panel in chart.panels:
-            for series in panel.series:
-                for case in (case for point in series.points for case in point.cases):
-                    _, metrics = found.setdefault(id(case), (case, {}))
-                    if series.metric is not None and series.metric in case.metrics:
-                        metrics[series.metric] = None
+    for series in every:
+        for case in (case for point in series.points for case in point.cases):
+            _, metrics = found.setdefault(id(case), (case, {}))
+            if series.metric is not None and series.metric in case.metrics:
+                metrics[series.metric] = None
     return found
 
 
-def _case(case: Case, metrics: Mapping[str, None]) -> dict[str, Any]:
-    shown = {name: {key: case.metrics[name].get(key) for key in ("unit", "value", "processes")} for name in metrics}
+def _case(case: Case, metrics: Iterable[str]) -> dict[str, Any]:
+    shown = {name: {key: case.metrics[name][key] for key in SHOWN if key in case.metrics[name]} for name in metrics}
     return {"name": case.name, "variant": case.variant, "valid": case.valid, "notes": case.notes, "metrics": shown}
 
 
@@ -50,9 +60,8 @@ def _plain(value: Any, places: Mapping[int, int]) -> Any:
         return places[id(value)]
     if is_dataclass(value):
         made = {field.name: _plain(getattr(value, field.name), places) for field in fields(value)}
-        return (
-            {name: one for name, one in made.items() if one not in (None, "", [])} if isinstance(value, Point) else made
-        )
+        said = {name: one for name, one in made.items() if one not in (None, "", [])}
+        return said if isinstance(value, Point) else made
     if isinstance(value, tuple):
         return [_plain(one, places) for one in value]
     return None if isinstance(value, float) and not isfinite(value) else value

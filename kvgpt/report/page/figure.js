@@ -1,19 +1,19 @@
 // A figure: its legend, its panels, and its points once they are asked for.
 
-function legend(panels, looks) {
+function legend(panels) {
   const entries = new Map();
   for (const series of panels.flatMap((panel) => panel.series).filter((one) => one.in_legend)) {
-    const key = JSON.stringify([series.name, series.variant, series.phase, AREAS[series.form] ?? series.form]);
+    const key = JSON.stringify([series.name, series.look, AREAS[series.form] ?? series.form]);
     if (!entries.has(key)) entries.set(key, series);
   }
-  const look = (series) => swatch(lookOf(looks, series), series.form, series.faint);
+  const look = (series) => swatch(series.look, series.form, series.faint);
   return [...entries.values()].map((series) => html("li", {}, look(series), shortened(series.name, 48)));
 }
 
-function panelled(panel, looks, cases, width) {
+function panelled(panel, cases, width) {
   const holder = html("div", { class: "panel" });
   if (panel.title) holder.append(html("h4", {}, panel.title));
-  readable(holder, drawn(panel, looks, width), panel, cases);
+  readable(holder, drawn(panel, width), panel, cases);
   return holder;
 }
 
@@ -31,9 +31,9 @@ function draw(figure, data, choice) {
   box.classList.toggle("several", panels.length > 1);
   const probe = box.appendChild(html("div", { class: "panel" }));
   const width = Math.max(280, Math.floor(probe.clientWidth));
-  box.replaceChildren(...panels.map((panel) => panelled(panel, data.looks, data.cases, width)));
+  box.replaceChildren(...panels.map((panel) => panelled(panel, data.cases, width)));
   if (!panels.length) box.append(html("p", { class: "note" }, "Nothing of this figure is in the selection."));
-  figure.querySelector(".legend").replaceChildren(...legend(panels, data.looks));
+  figure.querySelector(".legend").replaceChildren(...legend(panels));
   const details = figure.querySelector(".points");
   details.hidden = !panels.length;
   fillWhenOpen(details, () => panels.map((panel) => pointTable(panel, data.cases)));

@@ -83,10 +83,17 @@ function status(choice) {
   return [...counted("variant", "variants"), ...counted("batch", "batch sizes"), ...range].join(", ") || "everything";
 }
 
-function filterRows(choice) {
-  for (const row of document.querySelectorAll("section.table tbody tr")) {
-    const { variant, batch, length } = row.dataset;
-    const outside = length !== undefined && !inRange(choice, Number(length));
-    row.hidden = choice.variants.has(variant) || choice.batches.has(Number(batch)) || outside;
+// A row or a column is left out with its variant, a row or a table with its size.
+function filterTable(section, choice) {
+  const owned = (cell) => choice.variants.has(cell.dataset.variant);
+  const sized = ({ batch, length }) =>
+    !choice.batches.has(Number(batch)) && inRange(choice, length === undefined ? undefined : Number(length));
+  const table = section.querySelector("table");
+  const left = [...table.tHead.rows[0].cells].map(owned);
+  section.hidden = !sized(section.dataset);
+  for (const row of table.rows) {
+    const cells = [...row.cells];
+    cells.forEach((cell, at) => (cell.hidden = left[at]));
+    row.hidden = row.parentElement !== table.tHead && (cells.some(owned) || !sized(row.dataset));
   }
 }

@@ -123,5 +123,8 @@ function extents(panel) {
     }
   }
   for (const rule of panel.rules) (rule.axis === "x" ? across : up).push(rule.at);
-  return { x: across.filter(isNumber), y: [...up, ...heights.values()] };
+  across.push(...panel.callouts.map(({ x }) => x));
+  up.push(...panel.callouts.map(({ y }) => y));
+  const labelled = panel.series.some(({ points }) => points.some((point) => point.label));
+  return { x: across.filter(isNumber), y: [...up, ...heights.values()].filter(isNumber), labelled };
 }

@@ -44,6 +44,17 @@ function freest(boxes, texts, drawn) {
   return boxes.reduce((best, box) => (cost(box) < cost(best) ? box : best));
 }
 
+// Labels of points that coincide as one, a name after the other.
+function together(labels) {
+  const groups = [];
+  for (const label of labels) {
+    const near = groups.find((one) => !one.above && !label.above && Math.hypot(one.x - label.x, one.y - label.y) < 4);
+    if (!near) groups.push({ ...label, texts: [label.text] });
+    else if (!near.texts.includes(label.text)) near.texts.push(label.text);
+  }
+  return groups.map((one) => ({ ...one, text: one.texts.join(", ") }));
+}
+
 // A label beside its point, or none where it would cover another text.
 function labelled(label, texts, drawn, frame) {
   const lines = [shortened(label.text)];

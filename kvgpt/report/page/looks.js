@@ -1,18 +1,14 @@
 // How a series looks: its colour on light and on dark paper, its marker and its line.
 
-const NEUTRAL = { light: "#5F6B76", dark: "#9AA7B3", marker: "o", line: "-" };
 const INK = { light: "#1C2127", dark: "#E4E8EC" };
 const DASHES = { "-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2.5 1.5 2.5" };
 const CORNERS = {
   // how many, and the direction of the first in degrees
-  s: [4, 45], D: [4, 0], "^": [3, -90], v: [3, 90], "<": [3, 180], ">": [3, 0], p: [5, -90], h: [6, -90],
+  s: [4, 45], D: [4, 0], d: [4, 0], "^": [3, -90], v: [3, 90], "<": [3, 180], ">": [3, 0],
+  p: [5, -90], h: [6, -90], H: [6, 0], 8: [8, 22.5],
 };
-
-function lookOf(looks, series) {
-  if (series.variant !== null) return { ...NEUTRAL, ...looks.variants.get(series.variant) };
-  if (series.phase !== null) return { ...NEUTRAL, ...looks.phases.get(series.phase) };
-  return NEUTRAL;
-}
+const ARMS = { x: [45, 135, 225, 315], "+": [0, 90, 180, 270], "|": [90, 270], _: [0, 180], 1: [90, 210, 330],
+  2: [270, 30, 150], 3: [180, 300, 60], 4: [0, 120, 240] }; // their directions in degrees
 
 // Browsers that do not know light-dark() keep the colour for light paper.
 function tint(element, look) {
@@ -21,7 +17,7 @@ function tint(element, look) {
   return element;
 }
 
-const dashes = (line) => (Array.isArray(line) ? line.join(" ") : DASHES[line] ?? "");
+const dashes = (line) => (Array.isArray(line) ? line.map((length) => 1.5 * length).join(" ") : DASHES[line] ?? "");
 
 const turned = (x, y, radius, degrees) => [
   x + radius * Math.cos((degrees * Math.PI) / 180),
@@ -40,12 +36,17 @@ function outline(kind, x, y, r) {
     return plus.map(([a, b]) => turned(x, y, Math.hypot(a, b), by + (Math.atan2(b, a) * 180) / Math.PI));
   }
   const [corners, first] = CORNERS[kind];
-  return Array.from({ length: corners }, (_, at) => turned(x, y, 1.15 * r, first + (360 / corners) * at));
+  const round = Array.from({ length: corners }, (_, at) => turned(x, y, 1.15 * r, first + (360 / corners) * at));
+  return kind === "d" ? round.map(([across, down]) => [x + 0.6 * (across - x), down]) : round;
 }
 
 function marker(look, x, y, faint, r = 4) {
   const attributes = { class: faint ? "marker faint" : "marker" };
   if (look.marker === "o") return svg("circle", { cx: x, cy: y, r, ...attributes });
+  if (look.marker in ARMS) {
+    const arms = ARMS[look.marker].map((angle) => path([[x, y], turned(x, y, 1.15 * r, angle)]));
+    return svg("path", { d: arms.join(""), class: "marker arms" });
+  }
   return svg("path", { d: path(outline(look.marker, x, y, r), true), ...attributes });
 }
 

@@ -1,7 +1,9 @@
 // The page comes to life: the theme, the filter, the figures, the tables.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-for (const kind of ["variants", "phases"]) data.looks[kind] = new Map(Object.entries(data.looks[kind]));
+const drawnSeries = data.charts.flatMap((chart) => chart.panels.flatMap((panel) => panel.series));
+drawnSeries.forEach((series, at) => (series.look = data.looks[data.worn[at]]));
+const variantLooks = new Map(Object.entries(data.variants).map(([name, at]) => [name, data.looks[at]]));
 const figures = [...document.querySelectorAll("figure[data-chart]")];
 const theme = document.getElementById("theme");
 const root = document.documentElement;
@@ -9,7 +11,7 @@ const root = document.documentElement;
 function drawAll() {
   const choice = choiceOf();
   for (const one of figures) draw(one, data, choice);
-  filterRows(choice);
+  for (const section of document.querySelectorAll("section.table")) filterTable(section, choice);
   document.getElementById("filter-status").textContent = status(choice);
 }
 
@@ -34,9 +36,7 @@ function arrive() {
   if (address().anchor) goTo(address().anchor);
 }
 
-for (const label of form.querySelectorAll("input[name=variant]")) {
-  label.after(swatch(lookOf(data.looks, { variant: label.value }), "line"));
-}
+for (const box of boxes("variant")) box.after(swatch(variantLooks.get(box.value), "line"));
 for (const table of document.querySelectorAll("section.table table")) sortable(table);
 
 theme.hidden = false;

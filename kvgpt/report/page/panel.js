@@ -87,7 +87,7 @@ function rules(sheet, panel) {
 function said(sheet, panel) {
   const [left, top, right, bottom] = sheet.frame;
   const { texts, drawn, frame, front } = sheet;
-  for (const label of sheet.labels) {
+  for (const label of together(sheet.labels)) {
     const made = labelled(label, texts, drawn, frame);
     if (made) front.append(made);
   }
@@ -105,15 +105,16 @@ function said(sheet, panel) {
 }
 
 // A drawing of the panel at this width, and the targets that can be read in it.
-function drawn(panel, looks, width) {
-  if (panel.series.some((series) => series.form === "slices")) return pie(panel, looks, width);
+function drawn(panel, width) {
+  if (panel.series.some((series) => series.form === "slices")) return pie(panel, width);
   const values = extents(panel);
-  const [across, up] = [ends(panel.x, values.x, panel.filtered), ends(panel.y, values.y, panel.filtered)];
-  const margin = margins(panel, scaled(panel.y, up, HEIGHT, 0), scaled(panel.x, across, 60, width - 14));
+  const across = scaleOf(panel.x, values.x, panel.filtered);
+  const up = scaleOf(panel.y, values.y, panel.filtered, values.labelled);
+  const margin = margins(panel, up(HEIGHT, 0), across(60, width - 14));
   const height = HEIGHT + margin.bottom - 40;
   const frame = [margin.left, margin.top, width - margin.right, height - margin.bottom];
   const [left, top, right, bottom] = frame;
-  const [x, y] = [scaled(panel.x, across, left, right), scaled(panel.y, up, bottom, top)];
+  const [x, y] = [across(left, right), up(bottom, top)];
   const [w, h] = [right - left, bottom - top];
   const sheet = {
     x, y, frame, height,
@@ -128,7 +129,7 @@ function drawn(panel, looks, width) {
   };
   zones(sheet, panel);
   const layered = [...panel.series].sort((a, b) => LAYERS.indexOf(a.form) - LAYERS.indexOf(b.form));
-  for (const series of layered) FORMS[series.form](sheet, series, lookOf(looks, series));
+  for (const series of layered) FORMS[series.form](sheet, series, series.look);
   rules(sheet, panel);
   said(sheet, panel);
   const parts = [sheet.back, axes(sheet, panel, margin), sheet.under, sheet.over, sheet.front];

@@ -16,7 +16,7 @@ function spread(labels) {
   if (beyond > 0) for (const label of labels) label.y -= beyond;
 }
 
-function pie(panel, looks, width) {
+function pie(panel, width) {
   const slices = panel.series.flatMap((series) => series.points.map((point) => ({ series, point })));
   const shown = slices.filter(({ series, point }) => series.form === "slices" && point.y > 0);
   const whole = shown.reduce((sum, { point }) => sum + point.y, 0);
@@ -30,8 +30,8 @@ function pie(panel, looks, width) {
   let from = 0;
   for (const slice of shown) {
     const { series, point } = slice;
-    const [look, to] = [lookOf(looks, series), from + point.y / whole];
-    drawing.append(tint(svg("path", { d: wedge(centre, radius, from, to), class: "slice" }), look));
+    const to = from + point.y / whole;
+    drawing.append(tint(svg("path", { d: wedge(centre, radius, from, to), class: "slice" }), series.look));
     const angle = 180 * (from + to) - 90;
     const [[x, y], [edge, rim]] = [turned(...centre, radius * 0.6, angle), turned(...centre, radius + 12, angle)];
     targets.push({ box: [x, y, x, y], reach: radius * 0.6, series, point, share: to - from });

@@ -1,25 +1,32 @@
 // Scales: from values to places on the paper, and the ticks that a reader needs to come back.
 
-const LINEAR_AROUND_ZERO = 0.1; // on a symlog axis
+const DECADES = 5; // that a symlog axis has at most on each side of zero
 const CURVES = {
-  linear: (value) => value,
-  names: (value) => value,
-  log: Math.log10,
-  log2: Math.log2,
-  symlog: (value) => Math.sign(value) * Math.log10(1 + Math.abs(value) / LINEAR_AROUND_ZERO),
+  linear: () => (value) => value,
+  names: () => (value) => value,
+  log: () => Math.log10,
+  log2: () => Math.log2,
+  symlog: (unit) => (value) => Math.sign(value) * Math.log10(1 + Math.abs(value) / unit),
 };
 
+// Up to where a symlog axis is linear: the power of ten below all that is not zero, some decades at most.
+function nearZero(values) {
+  const sizes = values.map(Math.abs).filter((size) => size > 0);
+  if (!sizes.length) return 1;
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)].map(Math.log10);
+  return 10 ** Math.max(Math.floor(least), Math.ceil(most) - DECADES);
+}
+
 // The ends of an axis, on its curve. While something is filtered out the data decide, but for a bound at zero.
-function ends(axis, values, filtered) {
+function ends(axis, curve, values, filtered, labelled) {
   if (axis.scale === "names") return [-0.5, Math.max(axis.names.length, 1) - 0.5];
-  const curve = CURVES[axis.scale];
   const shown = values.map(curve).filter(Number.isFinite);
   const [least, most] = shown.length ? [Math.min(...shown), Math.max(...shown)] : [0, 1];
   const room = most > least ? 0.06 * (most - least) : 0.1 * Math.abs(most) || 0.5;
   const bound = (at) => (at !== null && !(filtered && at !== 0) && Number.isFinite(curve(at)) ? curve(at) : null);
   const fromZero = axis.scale === "linear" && least >= 0;
   const low = bound(axis.low) ?? (fromZero ? Math.max(0, least - room) : least - room);
-  const high = bound(axis.high) ?? most + room;
+  const high = bound(axis.high) ?? most + (labelled ? 2.2 : 1) * room;
   return low < high ? [low, high] : [least - room, most + room];
 }
 
@@ -49,8 +56,8 @@ const TICKS = {
     const made = powers(10, low, high, high - low < 3 ? [1, 2, 5] : [1]);
     return made.filter(within).length > 1 ? made : linearTicks(10 ** low, 10 ** high);
   },
-  symlog: (low, high) => {
-    const decades = powers(10, -1, Math.max(Math.abs(low), Math.abs(high)));
+  symlog: (low, high, unit) => {
+    const decades = powers(10, 0, Math.max(Math.abs(low), Math.abs(high))).map((value) => unit * value);
     return [...decades.map((value) => -value).reverse(), 0, ...decades];
   },
 };
@@ -65,13 +72,20 @@ function thinned(ticks, apart) {
   return kept.sort((a, b) => a.at - b.at);
 }
 
-function scaled(axis, [low, high], from, to) {
-  const curve = CURVES[axis.scale];
+// A scale for these values: where to place each, and its ticks, once it is laid between two places.
+function scaleOf(axis, values, filtered, labelled = false) {
+  const unit = nearZero(values);
+  const curve = CURVES[axis.scale](unit);
+  const [low, high] = ends(axis, curve, values, filtered, labelled);
+  return (from, to) => laid({ axis, curve, unit, low, high }, from, to);
+}
+
+function laid({ axis, curve, unit, low, high }, from, to) {
   const place = (value) => from + ((curve(value) - low) / (high - low)) * (to - from);
   const holds = (value) => curve(value) >= low - 1e-9 && curve(value) <= high + 1e-9;
   const named = axis.names.map((text, at) => ({ at, text, place: place(at) }));
   const given = axis.ticks.filter(holds);
-  const marked = given.length ? given : TICKS[axis.scale](low, high).filter(holds);
+  const marked = given.length ? given : TICKS[axis.scale](low, high, unit).filter(holds);
   const ticks = axis.scale === "names" ? named : marked.map((at) => ({ at, text: figure(at), place: place(at) }));
   return { place, holds, ticks, names: axis.names, from, to };
 }

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,10 +34,10 @@ def verdict(what: Verdict) -> Element:
     )
 
 
-def summary(tables: Sequence[Table]) -> Iterator[Element]:
+def summary(tables: Sequence[Table], variants: Collection[str]) -> Iterator[Element]:
     """The first of the tables."""
     if tables:
-        yield _section("summary", "Summary", table(tables[0]))
+        yield _section("summary", "Summary", table(tables[0], variants))
 
 
 def figures(charts: Sequence[Chart]) -> Iterator[Element]:
@@ -46,10 +46,10 @@ def figures(charts: Sequence[Chart]) -> Iterator[Element]:
         yield _section(f"figures-{slug(family)}", family, *(_figure(number, charts[number]) for number in numbers))
 
 
-def others(tables: Sequence[Table]) -> Iterator[Element]:
+def others(tables: Sequence[Table], variants: Collection[str]) -> Iterator[Element]:
     """All tables but the first."""
     if tables[1:]:
-        yield _section("tables", "Tables", *map(table, tables[1:]))
+        yield _section("tables", "Tables", *(table(one, variants) for one in tables[1:]))
 
 
 def machine(results: Results) -> Iterator[Element]:
