@@ -4,6 +4,7 @@
 // ``ground`` where bars stand, ``slot`` for their places, ``targets`` to be read, ``labels`` and ``drawn`` boxes.
 
 const LAYERS = ["region", "band", "bars", "stack", "frontier", "fit", "projection", "line", "marks"];
+const SPREAD = ["band", "bars", "line", "marks"]; // of which intervals are drawn
 const isNumber = Number.isFinite;
 
 const places = (sheet, series, side = "y") =>
@@ -64,9 +65,10 @@ function stack(sheet, series, look) {
     const [left, width] = sheet.slot(series, point);
     const ends = [foot, head].map((value, at) => (at || value > 0 ? sheet.y.place(value) : sheet.ground));
     column(sheet, series, look, point, [left, width], ends);
-    const middle = (ends[0] + ends[1]) / 2 + 9;
     const fits = ends[0] - ends[1] > LINE && textWidth(point.label ?? "") < width;
-    if (point.label && fits) sheet.labels.push({ text: point.label, x: left + width / 2, y: middle, above: true });
+    if (!point.label || !fits) continue;
+    const box = boxAround(left + width / 2, (ends[0] + ends[1]) / 2, [point.label]);
+    sheet.front.append(written(box, [point.label], "inside"));
   }
 }
 
@@ -118,7 +120,7 @@ function extents(panel) {
     for (const { x, y, low, high } of points) {
       across.push(x);
       if (form === "stack") heights.set(x, (heights.get(x) ?? 0) + y);
-      else up.push(...[y, low, high].filter(isNumber));
+      else up.push(...(SPREAD.includes(form) ? [y, low, high] : [y]).filter(isNumber));
       if (form === "bars" || form === "stack") up.push(0);
     }
   }

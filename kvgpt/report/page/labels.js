@@ -10,7 +10,9 @@ const shortened = (text, most = 28) => (text.length > most ? `${text.slice(0, mo
 const overlap = (a, b) =>
   Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
 
-function wrapped(text, most = 30) {
+// Lines of about the same length, none longer than so many characters.
+function wrapped(text, longest = 34) {
+  const most = Math.min(longest, Math.ceil(text.length / Math.ceil(text.length / longest)) + 4);
   const lines = [""];
   for (const word of shortened(text, 160).split(/\s+/).map((one) => shortened(one, most))) {
     const last = lines.at(-1);
@@ -37,9 +39,10 @@ function written(box, lines, name) {
   return svg("text", { class: name, "text-anchor": "middle" }, ...spans);
 }
 
+const covered = (box, others) => others.reduce((sum, other) => sum + overlap(box, other), 0);
+
 // The least covered of these boxes; texts weigh more than what is drawn.
 function freest(boxes, texts, drawn) {
-  const covered = (box, others) => others.reduce((sum, other) => sum + overlap(box, other), 0);
   const cost = (box) => 4 * covered(box, texts) + covered(box, drawn);
   return boxes.reduce((best, box) => (cost(box) < cost(best) ? box : best));
 }
@@ -63,7 +66,7 @@ function labelled(label, texts, drawn, frame) {
   const around = label.above ? [[0, -9]] : [[0, -12], [aside, 0], [-aside, 0], [0, 13], [aside, -9], [-aside, -9]];
   const boxes = around.map(([right, down]) => moved(boxAround(x + right, y + down, lines), frame));
   const box = freest(boxes, texts, drawn);
-  if (texts.some((other) => overlap(box, other) > 0)) return null;
+  if (covered(box, texts) > 0) return null;
   texts.push(box);
   return written(box, lines, "label");
 }

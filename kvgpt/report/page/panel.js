@@ -54,22 +54,22 @@ function zones(sheet, panel) {
     if (width <= 0 || height <= 0) continue;
     sheet.back.append(svg("rect", { x, y, width, height, class: `zone ${tone}` }));
     const spots = across ? [[x + width / 2, y + 8, 0.5]] : [[right - 4, y + 8, 1], [left + 4, y + 8, 0]];
-    if (label && height > LINE) edgeText(sheet, label, spots, tone);
+    if (label && height > LINE) sheet.asides.push({ text: label, spots, tone });
   }
 }
 
-// A text at the first of these places where no other is: x, y, and how much of it lies to the left of x.
-function edgeText(sheet, text, spots, tone) {
+// A text at the freest of these places, unless another is there: x, y, and how much of it lies to the left of x.
+function aside(sheet, { text, spots, tone }) {
   const short = shortened(text, 44);
   const width = textWidth(short);
   const boxes = spots.map(([x, y, before]) => {
     const from = x - before * width;
     return moved([from, y - LINE / 2, from + width, y + LINE / 2], sheet.frame);
   });
-  const free = boxes.find((box) => sheet.texts.every((other) => overlap(box, other) === 0));
-  if (!free) return;
-  sheet.texts.push(free);
-  sheet.front.append(svg("text", { x: free[0], y: free[1] + 10, class: `aside ${tone}` }, short));
+  const box = freest(boxes, sheet.texts, sheet.drawn);
+  if (covered(box, sheet.texts) > 0) return;
+  sheet.texts.push(box);
+  sheet.front.append(svg("text", { x: box[0], y: box[1] + 10, class: `aside ${tone}` }, short));
 }
 
 function rules(sheet, panel) {
@@ -79,14 +79,17 @@ function rules(sheet, panel) {
     const d = rule.axis === "x" ? `M${place} ${top}V${bottom}` : `M${left} ${place}H${right}`;
     sheet.under.append(svg("path", { d, class: `rule ${rule.tone}` }));
     const beside = [[place + 4, bottom - 10, 0], [place - 4, bottom - 10, 1], [place + 4, top + 10, 0]];
-    const above = [[right - 4, place - 8, 1], [left + 4, place - 8, 0], [right - 4, place + 8, 1]];
-    if (rule.label) edgeText(sheet, rule.label, rule.axis === "x" ? beside : above, rule.tone);
+    const along = (share) => left + 4 + share * (right - left - 8);
+    const above = [1, 0, 0.5].flatMap((share) => [-8, 8].map((off) => [along(share), place + off, share]));
+    const spots = rule.axis === "x" ? beside : above;
+    if (rule.label) sheet.asides.push({ text: rule.label, spots, tone: rule.tone });
   }
 }
 
 function said(sheet, panel) {
   const [left, top, right, bottom] = sheet.frame;
   const { texts, drawn, frame, front } = sheet;
+  for (const one of sheet.asides) aside(sheet, one);
   for (const label of together(sheet.labels)) {
     const made = labelled(label, texts, drawn, frame);
     if (made) front.append(made);
@@ -94,7 +97,7 @@ function said(sheet, panel) {
   for (const corner of panel.corners) {
     const lines = wrapped(corner.text, 24);
     const [x, y] = [left + corner.across * (right - left), bottom - corner.up * (bottom - top)];
-    const box = moved(boxAround(x, y, lines), frame);
+    const box = moved(boxAround(x, y, lines), [left + 4, top + 2, right - 4, bottom - 2]);
     front.append(written(box, lines, "corner"));
     texts.push(box);
   }
@@ -125,7 +128,7 @@ function drawn(panel, width) {
     ground: Math.min(Math.max(isNumber(y.place(0)) ? y.place(0) : bottom, top), bottom),
     slot: slots(panel, x),
     heights: new Map(),
-    targets: [], labels: [], texts: [], drawn: [],
+    targets: [], labels: [], asides: [], texts: [], drawn: [],
   };
   zones(sheet, panel);
   const layered = [...panel.series].sort((a, b) => LAYERS.indexOf(a.form) - LAYERS.indexOf(b.form));

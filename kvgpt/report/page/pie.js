@@ -21,10 +21,11 @@ function pie(panel, width) {
   const shown = slices.filter(({ series, point }) => series.form === "slices" && point.y > 0);
   const whole = shown.reduce((sum, { point }) => sum + point.y, 0);
   const text = ({ series, point }) =>
-    shortened(point.label || `${series.name}: ${((100 * point.y) / whole).toFixed(1)}%`, 24);
+    shortened(point.label || `${series.name}: ${((100 * point.y) / whole).toFixed(1)}%`, 32);
   const widest = Math.max(0, ...shown.map((slice) => textWidth(text(slice))));
-  const height = 250;
-  const [centre, radius] = [[width / 2, height / 2], Math.max(40, Math.min(90, width / 2 - widest - 24))];
+  const radius = Math.max(40, Math.min(90, width / 2 - widest - 24));
+  const height = 2 * radius + 80;
+  const centre = [width / 2, height / 2];
   const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
   const [targets, sides] = [[], [[], []]];
   let from = 0;
