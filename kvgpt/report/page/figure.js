@@ -23,7 +23,9 @@ function fillWhenOpen(details, made) {
   fill();
 }
 
+// Draw what is chosen of a figure; one of which nothing is left is not shown.
 function draw(figure, data, choice) {
+  figure.hidden = false;
   const chart = data.charts[Number(figure.dataset.chart)];
   const left = chart.panels.map((panel) => selected(panel, choice, data.cases));
   const panels = left.filter((panel) => panel.series.length);
@@ -32,9 +34,7 @@ function draw(figure, data, choice) {
   const probe = box.appendChild(html("div", { class: "panel" }));
   const width = Math.max(280, Math.floor(probe.clientWidth));
   box.replaceChildren(...panels.map((panel) => panelled(panel, data.cases, width)));
-  if (!panels.length) box.append(html("p", { class: "note" }, "Nothing of this figure is in the selection."));
   figure.querySelector(".legend").replaceChildren(...legend(panels));
-  const details = figure.querySelector(".points");
-  details.hidden = !panels.length;
-  fillWhenOpen(details, () => panels.map((panel) => pointTable(panel, data.cases)));
+  fillWhenOpen(figure.querySelector(".points"), () => panels.map((panel) => pointTable(panel, data.cases)));
+  figure.hidden = !panels.length;
 }

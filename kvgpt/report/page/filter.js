@@ -73,14 +73,16 @@ function recall() {
   }
 }
 
-function status(choice) {
+function status(choice, hidden) {
   const counted = (name, word) => {
     const [all, on] = [boxes(name), boxes(name).filter((box) => box.checked)];
     return on.length < all.length ? [`${on.length} of ${all.length} ${word}`] : [];
   };
   const part = choice.from > -Infinity || choice.to < Infinity;
   const range = part ? [`T from ${form.elements.from.value} to ${form.elements.to.value}`] : [];
-  return [...counted("variant", "variants"), ...counted("batch", "batch sizes"), ...range].join(", ") || "everything";
+  const without = hidden ? [`${hidden} ${hidden === 1 ? "figure" : "figures"} left out`] : [];
+  const parts = [...counted("variant", "variants"), ...counted("batch", "batch sizes"), ...range, ...without];
+  return parts.join(", ") || "everything";
 }
 
 // A row or a column is left out with its variant, a row or a table with its size.

@@ -128,5 +128,6 @@ function extents(panel) {
   across.push(...panel.callouts.map(({ x }) => x));
   up.push(...panel.callouts.map(({ y }) => y));
   const labelled = panel.series.some(({ points }) => points.some((point) => point.label));
-  return { x: across.filter(isNumber), y: [...up, ...heights.values()].filter(isNumber), labelled };
+  const above = 1 + (labelled ? 1.2 : 0) + (panel.callouts.length ? 2 : 0); // room for texts
+  return { x: across.filter(isNumber), y: [...up, ...heights.values()].filter(isNumber), above };
 }

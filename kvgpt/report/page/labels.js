@@ -43,7 +43,7 @@ const covered = (box, others) => others.reduce((sum, other) => sum + overlap(box
 
 // The least covered of these boxes; texts weigh more than what is drawn.
 function freest(boxes, texts, drawn) {
-  const cost = (box) => 4 * covered(box, texts) + covered(box, drawn);
+  const cost = (box) => 20 * covered(box, texts) + covered(box, drawn);
   return boxes.reduce((best, box) => (cost(box) < cost(best) ? box : best));
 }
 
@@ -75,7 +75,7 @@ function labelled(label, texts, drawn, frame) {
 function callout(text, x, y, texts, drawn, frame) {
   const lines = wrapped(text);
   const half = Math.max(...lines.map(textWidth)) / 2;
-  const boxes = [34, 54, 80, 120].flatMap((distance) =>
+  const boxes = [34, 54, 80, 120, 170].flatMap((distance) =>
     [-90, -135, -45, 180, 0, 135, 45, 90].map((angle) => {
       const [right, down] = turned(0, 0, distance, angle);
       return moved(boxAround(x + right * (1 + half / distance), y + down, lines), frame);

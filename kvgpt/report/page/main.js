@@ -12,7 +12,7 @@ function drawAll() {
   const choice = choiceOf();
   for (const one of figures) draw(one, data, choice);
   for (const section of document.querySelectorAll("section.table")) filterTable(section, choice);
-  document.getElementById("filter-status").textContent = status(choice);
+  document.getElementById("filter-status").textContent = status(choice, figures.filter((one) => one.hidden).length);
 }
 
 function dress(name) {

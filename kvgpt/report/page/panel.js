@@ -53,7 +53,10 @@ function zones(sheet, panel) {
     const [x, y, width, height] = across ? [from, top, to - from, bottom - top] : [left, to, right - left, from - to];
     if (width <= 0 || height <= 0) continue;
     sheet.back.append(svg("rect", { x, y, width, height, class: `zone ${tone}` }));
-    const spots = across ? [[x + width / 2, y + 8, 0.5]] : [[right - 4, y + 8, 1], [left + 4, y + 8, 0]];
+    const middle = x + width / 2;
+    const spots = across
+      ? [[middle, top + 8, 0.5], [middle, bottom - 8, 0.5]]
+      : [[right - 4, y + 8, 1], [left + 4, y + 8, 0]];
     if (label && height > LINE) sheet.asides.push({ text: label, spots, tone });
   }
 }
@@ -89,11 +92,11 @@ function rules(sheet, panel) {
 function said(sheet, panel) {
   const [left, top, right, bottom] = sheet.frame;
   const { texts, drawn, frame, front } = sheet;
-  for (const one of sheet.asides) aside(sheet, one);
   for (const label of together(sheet.labels)) {
     const made = labelled(label, texts, drawn, frame);
     if (made) front.append(made);
   }
+  for (const one of sheet.asides) aside(sheet, one);
   for (const corner of panel.corners) {
     const lines = wrapped(corner.text, 24);
     const [x, y] = [left + corner.across * (right - left), bottom - corner.up * (bottom - top)];
@@ -112,7 +115,7 @@ function drawn(panel, width) {
   if (panel.series.some((series) => series.form === "slices")) return pie(panel, width);
   const values = extents(panel);
   const across = scaleOf(panel.x, values.x, panel.filtered);
-  const up = scaleOf(panel.y, values.y, panel.filtered, values.labelled);
+  const up = scaleOf(panel.y, values.y, panel.filtered, values.above);
   const margin = margins(panel, up(HEIGHT, 0), across(60, width - 14));
   const height = HEIGHT + margin.bottom - 40;
   const frame = [margin.left, margin.top, width - margin.right, height - margin.bottom];

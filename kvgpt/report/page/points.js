@@ -42,7 +42,9 @@ function pointRow(series, point, panel, cases) {
 
 function pointTable(panel, cases) {
   const headings = ["series", panel.x.label || "x", panel.y.label || "y", "low", "high", "samples"];
-  const rows = panel.series.flatMap((series) => series.points.map((point) => pointRow(series, point, panel, cases)));
+  const measured = panel.series.filter((series) => MEASURED.includes(series.form));
+  const shown = measured.length ? measured : panel.series;
+  const rows = shown.flatMap((series) => series.points.map((point) => pointRow(series, point, panel, cases)));
   const head = html("thead", {}, html("tr", {}, ...headings.map((heading) => html("th", { scope: "col" }, heading))));
   const name = panel.title || panel.y.label;
   const table = html("table", {}, html("caption", {}, name), head, html("tbody", {}, ...rows));

@@ -18,7 +18,7 @@ function nearZero(values) {
 }
 
 // The ends of an axis, on its curve. While something is filtered out the data decide, but for a bound at zero.
-function ends(axis, curve, values, filtered, labelled) {
+function ends(axis, curve, values, filtered, above) {
   if (axis.scale === "names") return [-0.5, Math.max(axis.names.length, 1) - 0.5];
   const shown = values.map(curve).filter(Number.isFinite);
   const [least, most] = shown.length ? [Math.min(...shown), Math.max(...shown)] : [0, 1];
@@ -26,7 +26,7 @@ function ends(axis, curve, values, filtered, labelled) {
   const bound = (at) => (at !== null && !(filtered && at !== 0) && Number.isFinite(curve(at)) ? curve(at) : null);
   const fromZero = axis.scale === "linear" && least >= 0;
   const low = bound(axis.low) ?? (fromZero ? Math.max(0, least - room) : least - room);
-  const high = bound(axis.high) ?? most + (labelled ? 2.2 : 1) * room;
+  const high = bound(axis.high) ?? most + above * room;
   return low < high ? [low, high] : [least - room, most + room];
 }
 
@@ -73,10 +73,10 @@ function thinned(ticks, apart) {
 }
 
 // A scale for these values: where to place each, and its ticks, once it is laid between two places.
-function scaleOf(axis, values, filtered, labelled = false) {
+function scaleOf(axis, values, filtered, above = 1) {
   const unit = nearZero(values);
   const curve = CURVES[axis.scale](unit);
-  const [low, high] = ends(axis, curve, values, filtered, labelled);
+  const [low, high] = ends(axis, curve, values, filtered, above);
   return (from, to) => laid({ axis, curve, unit, low, high }, from, to);
 }
 

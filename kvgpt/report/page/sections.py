@@ -13,6 +13,8 @@ from kvgpt.report.page.markup import Element, element, listed
 from kvgpt.report.page.tables import table
 from kvgpt.report.tabular import Table
 
+FEW = 6  # insights that are all shown at once
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -117,11 +119,19 @@ def _figure(number: int, chart: Chart) -> Element:
         element("figcaption", element("h3", chart.title)),
         element("ul", class_="legend"),
         element("div", class_="panels"),
-        *listed(chart.insights, "insights"),
+        *_insights(chart.insights),
         element("details", element("summary", "Points and samples"), element("div"), class_="points"),
         id=f"figure-{number}-{slug(chart.name)}",
         data_chart=str(number),
     )
+
+
+def _insights(sentences: tuple[str, ...]) -> list[Element]:
+    """A list, folded up where it is a long one."""
+    full = listed(sentences, "insights")
+    if len(sentences) <= FEW:
+        return full
+    return [element("details", element("summary", f"{len(sentences)} findings"), *full, class_="findings")]
 
 
 def _link(to: Element, heading: str) -> Element:
