@@ -1,68 +1,58 @@
 """The look of every figure, and how it is written: the same bytes from the same data."""
 
-import itertools
-import tempfile
+import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-SUFFIXES = ("png", "pdf")
+UNCHANGING: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
 RC: dict[Any, Any] = {
-    "figure.constrained_layout.use": True,
     "figure.dpi": 150,
+    "savefig.dpi": "figure",
+    "font.family": ["DejaVu Sans"],
     "font.size": 9,
-    "axes.titlesize": 10,
+    "text.parse_math": False,  # a name with dollars is no formula
+    "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.8,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.borderpad": 0.0,
+    "legend.borderaxespad": 0.0,
+    "legend.handlelength": 2.6,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
     "pdf.fonttype": 42,
-    "svg.hashsalt": "kvgpt",
 }
 
 
 @contextmanager
 def applied() -> Iterator[None]:
     """The look, while figures are drawn; matplotlib's own settings come back afterwards."""
-    with mpl.rc_context(RC):
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # it is drawn as a box
         yield
 
 
-def figure(columns: int = 1, width: float = 4.6, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side, without a display."""
-    drawn = Figure(figsize=(width * columns, height))
-    return drawn, list(drawn.subplots(1, columns, squeeze=False)[0])
-
-
-def lengths(axes: Axes, values: list[int]) -> None:
-    """A logarithmic axis of sequence lengths, marked at those measured."""
-    axes.set_xscale("log", base=2)
-    crowded = len(values) > 8 or any(after < 1.4 * before for before, after in itertools.pairwise(values))
-    shown = [value for value in values if value & (value - 1) == 0] if crowded else values
-    axes.set_xticks(shown, [str(value) for value in shown])
-    axes.minorticks_off()
-    axes.set_xlabel("new tokens T")
-
-
-def save(drawn: Figure, directory: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and PDF, each whole or not at all."""
-    written = []
-    for suffix in SUFFIXES:
-        path = directory / f"{name}.{suffix}"
-        unchanging = {"Software": None} if suffix == "png" else {"CreationDate": None}
-        with tempfile.NamedTemporaryFile(dir=directory, suffix=f".{suffix}", delete=False) as file:
-            drawn.savefig(file, format=suffix, metadata=unchanging)
-        Path(file.name).replace(path)
-        written.append(path)
-    return written
+def pictures(drawn: Figure) -> Iterator[tuple[str, bytes]]:
+    """(suffix, bytes) of a figure in each format."""
+    for suffix, metadata in UNCHANGING.items():
+        file = io.BytesIO()
+        drawn.savefig(file, format=suffix, metadata=metadata)
+        yield suffix, file.getvalue()
