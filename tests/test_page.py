@@ -12,12 +12,10 @@ import chart_samples
 import pytest
 import synthetic
 
-from kvgpt.recipes import styles
 from kvgpt.recorded import Results
 from kvgpt.report import page
 from kvgpt.report.chart import Axis, Chart, Panel, Point, Series
 from kvgpt.report.colours import DARK, LEAST_CONTRAST, PHASES, contrast
-from kvgpt.report.page import looks
 from kvgpt.report.page.sections import families
 from kvgpt.report.tabular import Column, Table
 
@@ -235,11 +233,11 @@ def test_every_series_wears_the_look_of_its_variant_or_its_phase(read):
             assert colour == PHASES[series["phase"]]
 
 
-def test_curves_of_one_variant_in_a_panel_are_told_apart_by_their_lines():
+def test_curves_of_one_variant_in_a_panel_are_told_apart_by_their_lines(results, tmp_path):
     curve = Series("peak", "line", (Point(1.0, 1.0),), variant="v1")
     panel = Panel("", Axis(""), Axis(""), (curve, replace(curve, name="cache"), replace(curve, name="weights")))
-    lines = [look.line for look in looks.of_panel(panel, styles(["v1"]))]
-    assert len(set(lines)) == 3
+    data = data_of(Read(written(tmp_path, results, charts=[Chart("one", "One", (panel,))])))
+    assert len({data["looks"][place]["line"] for place in data["worn"]}) == 3
 
 
 def saying(word, results, directory):

@@ -6,10 +6,11 @@ from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
-from kvgpt.recipes import styles
+from kvgpt.recipes import Style, styles
 from kvgpt.recorded import Case
 from kvgpt.report.chart import Chart, Panel, Point, Series
-from kvgpt.report.page import looks
+from kvgpt.report.colours import lightened
+from kvgpt.report.drawing import looks
 
 # A script element ends at the first "</script", and a comment opened inside it hides its end: none can be spelt so.
 SPELT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
@@ -22,12 +23,12 @@ def embedded(charts: Sequence[Chart], variants: Iterable[str]) -> str:
     cases = _behind(every)
     places = {identity: place for place, identity in enumerate(cases)}
     styled = styles([*(series.variant for series in every if series.variant is not None), *variants])
-    worn = [style for panel in _panels(charts) for style in looks.of_panel(panel, styled)]
+    worn = [look.style for panel in _panels(charts) for look in looks.of_panel(panel, styled)]
     distinct = {style: place for place, style in enumerate(dict.fromkeys([*styled.values(), *worn]))}
     data = {
         "charts": [_plain(chart, places) for chart in charts],
         "cases": [_case(case, metrics) for case, metrics in cases.values()],
-        "looks": looks.described(distinct),
+        "looks": [_look(style) for style in distinct],
         "worn": [distinct[style] for style in worn],
         "variants": {name: distinct[style] for name, style in styled.items()},
     }
@@ -52,6 +53,12 @@ def _behind(every: Iterable[Series]) -> dict[int, tuple[Case, dict[str, None]]]:
 def _case(case: Case, metrics: Iterable[str]) -> dict[str, Any]:
     shown = {name: {key: case.metrics[name][key] for key in SHOWN if key in case.metrics[name]} for name in metrics}
     return {"name": case.name, "variant": case.variant, "valid": case.valid, "notes": case.notes, "metrics": shown}
+
+
+def _look(style: Style) -> dict[str, Any]:
+    """With a colour for light paper and one for dark; a line is a name, or the lengths of its dashes and gaps."""
+    line = style.line if isinstance(style.line, str) else style.line[1]
+    return {"light": style.colour, "dark": lightened(style.colour), "marker": style.marker, "line": line}
 
 
 def _plain(value: Any, places: Mapping[int, int]) -> Any:
