@@ -1,13 +1,28 @@
 """Charts of every form, scale and decoration, over made-up figures: what a page or a picture has to cope with."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from kvgpt.record import metric, record
-from kvgpt.recorded import Case, Workload
+from kvgpt.recorded import Case, Results, Workload
 from kvgpt.report.chart import Axis, Callout, Chart, Corner, Panel, Point, Rule, Series, Zone
+from kvgpt.report.page import Verdict
 from kvgpt.report.tabular import Column, Table
 
 LENGTHS = (32, 64, 128, 256)
 VARIANTS = {"v0": 4.0, "v1": 1.0, "v2": 2.0, "pkg.mod:Class+cla2": 1.5}
 PHASES = {"embedding": 0.01, "attention": 0.5, "mlp": 0.3, "head": 0.1, "other": 0.2}
+
+EVIL = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</script><script>alert(1)</script>",
+    "<!-- <script>",
+    "</style><b>",
+    "' onmouseover='alert(1)",
+    "$data ${script}",
+    "\u2028\ud800\x00",
+)
 
 
 def case(variant, length, batch_size=1, value=1.0, notes=()):
@@ -191,3 +206,30 @@ def tables():
         batch_size=1,
     )
     return [summary, lengths]
+
+
+def saying(word):
+    """What a page is written from where everything that results, charts and tables can say is this word."""
+    measured = case("v1", 64, notes=(word,))
+    workload = {"model": word, "batch_size": 1, "new_tokens": 64}
+    own = replace(measured, name=word, variant=word, canonical=word, workload=workload)
+    series = [
+        Series(
+            word, "line", (Point(0.0, 2.0, label=word, cases=(one,)),), variant=one.variant, metric="per_token_latency"
+        )
+        for one in (own, CASES["v0", 64, 1])
+    ]
+    axis = Axis(word, "names", names=(word,))
+    said = {"zones": (Zone("y", 1.0, None, "good", word),), "rules": (Rule("y", 1.0, label=word),)}
+    texts = {"callouts": (Callout(word, 0.0, 2.0),), "corners": (Corner(word, 0.0, 0.0),)}
+    panel = Panel(word, axis, Axis(word), tuple(series), **said, **texts)
+    table = Table(word, word, (Column("variant"), Column(word)), ((word, word), (word, None)), (word,))
+    device = {word: word, "name": word, "nested": {word: [word]}}
+    return {
+        "results": Results(Path("made-up.json"), device, (own, CASES["v0", 64, 1])),
+        "charts": [Chart(word, word, (panel,), (word,))],
+        "missing": [f"{word}: {word}: {word}"],
+        "tables": [table, table],
+        "verdict": Verdict(word, "poor", (word,)),
+        "remarks": [word],
+    }

@@ -18,6 +18,7 @@ OBSERVED = """<!DOCTYPE html><body><pre id="seen"></pre>
 <iframe id="desktop" src="page.html" width="1280" height="900"></iframe>
 <iframe id="phone" src="page.html#figure-1-columns&amp;variants=v1,pkg.mod%3AClass%2Bcla2&amp;T=64,128&amp;batches=8"
  width="375" height="800"></iframe>
+<iframe id="hostile" src="hostile.html" width="800" height="800"></iframe>
 <script>
 const seen = {};
 const all = (node, selector) => [...node.querySelectorAll(selector)];
@@ -94,6 +95,12 @@ addEventListener("load", async () => {
     panels: words(phone, "figure h4"),
     status: phone.querySelector("#filter-status").textContent,
   };
+  const hostile = page("hostile");
+  const [word] = all(hostile, "input[name=variant]:not([value=v0])");
+  seen.hostile = [all(hostile, ".panels .marker").length, all(hostile, "figure img, figure b, figure script").length];
+  word.checked = false;
+  change(word);
+  seen.hostile.push(all(hostile, ".panels .marker").length);
   seen.everything = await seen.everything;
   document.getElementById("seen").textContent = JSON.stringify(seen);
 });
@@ -111,6 +118,7 @@ def seen(tmp_path_factory):
     results = Results(directory, {"name": "an imagined GPU"}, tuple(chart_samples.CASES.values()))
     verdict = page.Verdict("consistent", "good")
     page.write(directory / "page.html", results, chart_samples.every_form(), [], chart_samples.tables(), verdict)
+    page.write(directory / "hostile.html", **chart_samples.saying("".join(chart_samples.EVIL)))
     (directory / "observed.html").write_text(OBSERVED)
     command = [
         browser,
@@ -127,6 +135,11 @@ def seen(tmp_path_factory):
 
 def test_the_browser_has_nothing_to_complain_of(seen):
     assert seen["complaints"] == []
+
+
+def test_names_full_of_markup_are_drawn_and_filtered_like_any_other(seen):
+    before, elements, after = seen["hostile"]
+    assert (before, elements, after) == (2, 0, 1)
 
 
 def test_every_form_is_drawn(seen):

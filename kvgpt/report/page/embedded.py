@@ -17,8 +17,8 @@ SPELT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<
 SHOWN = ("unit", "value", "processes")  # of a metric
 
 
-def embedded(charts: Sequence[Chart], variants: Iterable[str]) -> str:
-    """The charts, every case behind them once, and every look once: of the series, and of these variants."""
+def embedded(charts: Sequence[Chart], variants: Sequence[str]) -> str:
+    """The charts, every case behind them once, every look once, and these variants as the filter has them."""
     every = [series for panel in _panels(charts) for series in panel.series]
     cases = _behind(every)
     places = {identity: place for place, identity in enumerate(cases)}
@@ -30,7 +30,7 @@ def embedded(charts: Sequence[Chart], variants: Iterable[str]) -> str:
         "cases": [_case(case, metrics) for case, metrics in cases.values()],
         "looks": [_look(style) for style in distinct],
         "worn": [distinct[style] for style in worn],
-        "variants": {name: distinct[style] for name, style in styled.items()},
+        "variants": [{"name": name, "look": distinct[styled[name]]} for name in variants],
     }
     return json.dumps(data, separators=(",", ":"), allow_nan=False).translate(SPELT)
 

@@ -4,18 +4,23 @@ const bar = document.getElementById("filter");
 const form = bar.querySelector("form");
 const boxes = (name) => [...form.querySelectorAll(`input[name=${name}]`)];
 
-function choiceOf() {
-  const left = (name) => boxes(name).filter((box) => !box.checked).map((box) => box.value);
-  const end = (name, otherwise) => {
+// The lengths that are chosen; an end of the list is no end.
+function range() {
+  const end = (name, outermost, otherwise) => {
     const list = form.elements[name];
-    const outermost = list && list.selectedIndex === (name === "from" ? 0 : list.length - 1);
-    return !list || outermost ? otherwise : Number(list.value);
+    return !list || list.selectedIndex === outermost(list) ? otherwise : Number(list.value);
   };
+  return { from: end("from", () => 0, -Infinity), to: end("to", (list) => list.length - 1, Infinity) };
+}
+
+// Variants by their place in the form: in attributes some characters of a name do not survive.
+function choiceOf(variants) {
+  const left = boxes("variant").flatMap((box, at) => (box.checked ? [] : [variants[at].name, box.value]));
+  const sizes = boxes("batch").filter((box) => !box.checked).map((box) => Number(box.value));
   return {
-    variants: new Set(left("variant")),
-    batches: new Set(left("batch").map(Number)),
-    from: end("from", -Infinity),
-    to: end("to", Infinity),
+    variants: new Set(left),
+    batches: new Set(sizes),
+    ...range(),
   };
 }
 
@@ -54,9 +59,10 @@ function rememberChoice() {
     const on = boxes(name).filter((box) => box.checked);
     return on.length === boxes(name).length ? null : on.map((box) => box.value);
   };
-  const { from, to } = choiceOf();
-  const range = from === -Infinity && to === Infinity ? null : [form.elements.from.value, form.elements.to.value];
-  remember({ variants: checked("variant"), batches: checked("batch"), T: range });
+  const { from, to } = range();
+  const part = from > -Infinity || to < Infinity;
+  const T = part ? [form.elements.from.value, form.elements.to.value] : null;
+  remember({ variants: checked("variant"), batches: checked("batch"), T });
 }
 
 function recall() {
@@ -79,9 +85,9 @@ function status(choice, hidden) {
     return on.length < all.length ? [`${on.length} of ${all.length} ${word}`] : [];
   };
   const part = choice.from > -Infinity || choice.to < Infinity;
-  const range = part ? [`T from ${form.elements.from.value} to ${form.elements.to.value}`] : [];
+  const lengths = part ? [`T from ${form.elements.from.value} to ${form.elements.to.value}`] : [];
   const without = hidden ? [`${hidden} ${hidden === 1 ? "figure" : "figures"} left out`] : [];
-  const parts = [...counted("variant", "variants"), ...counted("batch", "batch sizes"), ...range, ...without];
+  const parts = [...counted("variant", "variants"), ...counted("batch", "batch sizes"), ...lengths, ...without];
   return parts.join(", ") || "everything";
 }
 

@@ -3,13 +3,12 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const drawnSeries = data.charts.flatMap((chart) => chart.panels.flatMap((panel) => panel.series));
 drawnSeries.forEach((series, at) => (series.look = data.looks[data.worn[at]]));
-const variantLooks = new Map(Object.entries(data.variants).map(([name, at]) => [name, data.looks[at]]));
 const figures = [...document.querySelectorAll("figure[data-chart]")];
 const theme = document.getElementById("theme");
 const root = document.documentElement;
 
 function drawAll() {
-  const choice = choiceOf();
+  const choice = choiceOf(data.variants);
   for (const one of figures) draw(one, data, choice);
   for (const section of document.querySelectorAll("section.table")) filterTable(section, choice);
   document.getElementById("filter-status").textContent = status(choice, figures.filter((one) => one.hidden).length);
@@ -36,7 +35,7 @@ function arrive() {
   if (address().anchor) goTo(address().anchor);
 }
 
-for (const box of boxes("variant")) box.after(swatch(variantLooks.get(box.value), "line"));
+boxes("variant").forEach((box, at) => box.after(swatch(data.looks[data.variants[at].look], "line")));
 for (const table of document.querySelectorAll("section.table table")) sortable(table);
 
 theme.hidden = false;
