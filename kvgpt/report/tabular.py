@@ -16,13 +16,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A cell is a name, a number, or None where nobody knows."""
+    """A cell is a name, a number, or None where nobody knows. ``batch_size`` where all of its figures have one."""
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    batch_size: int | None = None
 
     def printed(self) -> list[list[str]]:
         """The rows as text."""
