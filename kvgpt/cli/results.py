@@ -1,19 +1,28 @@
-"""Commands on results: plot, check, merge."""
+"""Commands on results: plot, report, check, merge."""
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvgpt.recorded import Results
 
 RESULTS = "written by pytest benchmarks --benchmark-json, or the original research's results.jsonl"
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Their parsers."""
-    one = commands.add_parser("plot", help="draw the figures of results files, of a repeated case the first")
+    one = commands.add_parser("plot", help="draw the figures alone, of a repeated case the first")
     one.add_argument("results", type=Path, nargs="+", metavar="FILE", help=RESULTS)
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
     one.set_defaults(run=plot)
+
+    one = commands.add_parser("report", help="everything that results files say: a page, figures, tables, points")
+    one.add_argument("results", type=Path, nargs="+", metavar="FILE", help=RESULTS)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.add_argument("--base", type=Path, metavar="FILE", help="compare with these results, and say so first")
+    one.set_defaults(run=report)
 
     one = commands.add_parser(
         "check",
@@ -39,29 +48,49 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def plot(parsed: argparse.Namespace) -> int:
-    """Draw the figures and write the table of results files; 1 where their figures contradict each other."""
-    from kvgpt.report import consistency, figures, reading, table
+    """Draw the figures of results files and write their points; 1 where their figures contradict each other."""
+    from kvgpt.report import drawing, points
+    from kvgpt.report.charts import charts
+
+    results, _ = _sound(parsed, "nothing was drawn")
+    if results is None:
+        return 1
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    made, missing = charts(results)
+    written = [*drawing.draw(made, parsed.out), *points.write(made, parsed.out)]
+    print(*(f"not drawn: {line}" for line in missing), *(chart.name for chart in made), sep="\n")
+    print(f"wrote {len(made)} figures, {len(written)} files, in {parsed.out}")
+    return 0
+
+
+def report(parsed: argparse.Namespace) -> int:
+    """Write everything that results files have to say; 1 where their figures contradict each other."""
+    from kvgpt import recorded
+    from kvgpt.report import gate, publication
+
+    base = recorded.read(parsed.base) if parsed.base else None
+    results, remarks = _sound(parsed, "nothing was written")
+    if results is None:
+        return 1
+    compared = gate.compare(base, results) if base else None
+    published = publication.publish(results, parsed.out, remarks, compared)
+    print(*(f"not drawn: {line}" for line in published.missing), sep="\n", end="\n" if published.missing else "")
+    print(f"wrote {published.page} and {len(published.written) - 1} files beside it")
+    return 0
+
+
+def _sound(parsed: argparse.Namespace, otherwise: str) -> "tuple[Results | None, list[str]]":
+    """The results of all files and what is to be said of them; None where they contradict themselves, which is said."""
+    from kvgpt.report import consistency, reading
 
     results, remarks = reading.together(parsed.results)
     print(*remarks, sep="\n", end="\n" if remarks else "", file=sys.stderr)
-    if broken := consistency.violations(results):
-        named = ", ".join(map(str, parsed.results))
-        print(f"kvgpt plot: nothing was drawn: {named} contradicts itself:", file=sys.stderr)
-        print(*broken, sep="\n", file=sys.stderr)
-        return 1
-    summary = table.summary(results)
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    written, missing = figures.draw(results, parsed.out)
-    with tempfile.NamedTemporaryFile("w", dir=parsed.out, delete=False, encoding="utf-8") as file:
-        file.write(summary)
-    path = Path(file.name).replace(parsed.out / "table.md")
-    print(summary)
-    for line in missing:
-        print(f"not drawn: {line}")
-    print(
-        f"wrote {len(written) + 1} files: {path} and {', '.join(sorted({one.stem for one in written}))} in {parsed.out}"
-    )
-    return 0
+    broken = consistency.violations(results)
+    if not broken:
+        return results, remarks
+    named = ", ".join(map(str, parsed.results))
+    print(f"kvgpt {parsed.command}: {otherwise}: {named} contradicts itself:", *broken, sep="\n", file=sys.stderr)
+    return None, remarks
 
 
 def check(parsed: argparse.Namespace) -> int:

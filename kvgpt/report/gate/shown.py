@@ -24,10 +24,10 @@ def headline(found: Comparison, strict: bool) -> str:
 
 def text(found: Comparison, strict: bool = False, everything: bool = False) -> list[str]:
     """A line for each figure that is not the same, or for all, under the headline."""
-    rows = [_row(one) for one in _ordered(found) if everything or one.word not in QUIET]
+    told = [_row(one) for one in _ordered(found) if everything or one.word not in QUIET]
     lines = [f"{found.base} -> {found.new}", headline(found, strict)]
-    if rows:
-        lines += ["", *columns(HEADED, rows)]
+    if told:
+        lines += ["", *columns(HEADED, told)]
     return [*lines, *([""] if found.remarks or found.only_new else []), *_remarks(found)]
 
 
@@ -57,6 +57,11 @@ def document(found: Comparison, strict: bool = False) -> dict[str, Any]:
         "only_new": list(found.only_new),
         "remarks": list(found.remarks),
     }
+
+
+def rows(found: Comparison) -> list[list[str]]:
+    """The cells of every figure under :data:`HEADED`, the worst first."""
+    return [_row(one) for one in _ordered(found)]
 
 
 def _ordered(found: Comparison) -> list[Judged]:
