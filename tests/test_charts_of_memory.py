@@ -99,6 +99,7 @@ def test_a_straight_line_through_each_curve_has_the_bytes_of_a_token_for_slope(r
     chart = memory.compared(results)
     (panel,) = chart.panels
     assert not any(one.in_legend for one in panel.series if one.form == "fit")
+    assert {name: len(marks) for name, marks in curves(panel, "marks").items()} == dict.fromkeys(EVERY, 16)
     for variant, line in curves(panel, "fit").items():
         slope = cache(variant, 2) - cache(variant, 1)
         assert min(line) == pytest.approx(32) and max(line) == pytest.approx(1024)
@@ -124,10 +125,10 @@ def test_growth_is_measured_from_the_smallest_length_on_a_linear_axis(results):
     assert list(found) == ["v0", "v1"] and found["v0"][32] == found["v1"][32] == 0
     assert found["v0"][1024] == pytest.approx(9.92) and found["v1"][1024] == pytest.approx(97.517568)
     assert [(one.text, one.x, round(one.y, 2)) for one in panel.callouts] == [
-        ("v0: +9.92 MB from T = 32 to 1,024", 1024, 9.92),
-        ("v1: +97.52 MB from T = 32 to 1,024", 1024, 97.52),
+        ("v0: +9.92 MB at T = 1,024", 1024, 9.92),
+        ("v1: +97.52 MB at T = 1,024", 1024, 97.52),
     ]
-    assert chart.insights[-1] == "that of v1 grows by 9.83 times as much as that of v0"
+    assert chart.insights[-1] == "the peak of v1 grows 9.83 times as much as that of v0"
 
 
 def test_growth_without_the_pair_or_with_one_length_is_missing():
@@ -189,7 +190,7 @@ def test_a_single_variant_has_the_equation_of_its_line_in_the_legend(results):
     chart = memory.single(results, "v2")
     (panel,) = chart.panels
     measured, line = panel.series
-    assert (measured.form, line.form, line.variant, line.in_legend) == ("line", "fit", "v2", True)
+    assert (measured.form, line.form, line.variant, line.in_legend) == ("marks", "fit", "v2", True)
     assert line.name == "v2: y = 0.05069·T + 718.6 (R² = 1.0000)"
     assert chart.insights == (
         "in MB, y = 0.05069·T + 718.6 (R² = 1.0000)",
