@@ -11,7 +11,7 @@ from kvgpt.config import GPTConfig
 from kvgpt.recipes import Variant
 from kvgpt.record import metric
 from kvgpt.report.chart import Missing
-from kvgpt.report.charts import charts, memory, saving
+from kvgpt.report.charts import charts, memory, saving, tradeoff
 
 EVERY = tuple(synthetic.CURVES)
 MAKERS = {
@@ -234,11 +234,29 @@ def test_what_is_drawn_though_not_valid_is_named(results):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("value", [0, -1.0, 1e200])
+@pytest.mark.parametrize("value", [0, -1.0, 1e-200, 1e200])
 def test_bytes_that_cannot_be_are_not_drawn(results, name, value):
     nothing = with_figures(results, "memory", "peak_memory", dict.fromkeys(EVERY, value))
     with pytest.raises(Missing):
         MAKERS[name](nothing)
+
+
+@pytest.mark.parametrize("field", ["new_tokens", "batch_size"])
+def test_more_tokens_or_sequences_than_can_be_told_apart_are_not_drawn(results, field):
+    with pytest.raises(Missing):
+        memory.efficiency(elsewhere(results, **{field: 2**53}))
+
+
+def test_bounds_that_no_axis_has_are_left_out(results):
+    spreads = {"v1": (7e8, 9e8), "v2": (7e8, 1e308)}
+    values = {"v1": 8e8, "v2": 8e8}
+    (panel,) = saving.every_variant(with_figures(results, "memory", "peak_memory", values, spreads)).panels
+    known = {one.variant: (one.points[0].low, one.points[0].high) for one in panel.series}
+    assert known["v1"] == pytest.approx((700, 900)) and known["v2"] == (700, pytest.approx(1e302))
+    (slow,) = tradeoff.at_one_length(
+        with_figures(having(results, "v1"), "latency", "total_latency", {"v1": 1.0}, {"v1": (0.5, 1e308)})
+    ).panels
+    assert (slow.series[0].points[0].low, slow.series[0].points[0].high) == (None, None)
 
 
 def test_without_the_caches_own_bytes_there_is_no_panel_of_them(results):

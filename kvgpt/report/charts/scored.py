@@ -15,10 +15,9 @@ def groups(cases: Iterable[Case]) -> list[Group]:
 
 
 def _title(case: Case) -> str:
-    workload = {
-        field: value for field, value in case.workload.items() if field != "batch_size"
-    }  # no score depends on it
-    (subject,) = subjects([replace(case, workload=Workload(workload, case.name))])
+    # How many rows are fed at once is no part of what is scored.
+    alone = {field: value for field, value in case.workload.items() if field != "batch_size"}
+    (subject,) = subjects([replace(case, workload=Workload(alone, case.name))])
     mode = str(case.workload.get("mode", "perplexity")).replace("_", " ")
     tokens, corpus = size(case, "scored_tokens"), case.workload.get("corpus")
     scored = "" if tokens is None else f", {tokens:,} tokens"
