@@ -47,7 +47,7 @@ def test_each_variant_is_a_bar_with_its_multiple_of_the_reference(results):
         "745 (1.52x)",
         "1,867 (3.80x)",
     ]
-    assert panel.title == "inference: gpt2-medium (pretrained), bfloat16, cuda, T = 512, 48 GB of memory"
+    assert panel.title == "inference, T = 512, 48 GB of memory: gpt2-medium (pretrained), bfloat16, cuda"
     last = panel.series[-1].points[0]
     assert (last.low, last.high, last.length) == (1860, 1867, 512)
 
@@ -101,14 +101,14 @@ def test_training_is_a_panel_of_its_own_after_inference(results):
     trained = elsewhere(having(results, "v0", "v3"), mode="training", memory_budget=10**9)
     chart = capacity.sequences(joined(trained, results))
     inference, training = chart.panels
-    assert inference.title.startswith("inference: ") and training.title.startswith("training: ")
-    assert training.title.endswith("1 GB of memory") and training.x.names == ("v0", "v3")
-    assert all(line.startswith("inference: ") for line in chart.insights)
+    assert inference.title.startswith("inference, T = 512, 48 GB of memory: ")
+    assert training.title.startswith("training, T = 512, 1 GB of memory: ") and training.x.names == ("v0", "v3")
+    assert {line.partition(": ")[0] for line in chart.insights} == {"inference, T = 512, 48 GB of memory"}
 
 
 def test_a_record_that_does_not_say_its_mode_is_of_inference(results):
     (panel,) = capacity.sequences(elsewhere(results, mode=None, memory_budget=None)).panels
-    assert panel.title == "inference: gpt2-medium (pretrained), bfloat16, cuda, T = 512"
+    assert panel.title == "inference, T = 512: gpt2-medium (pretrained), bfloat16, cuda"
 
 
 @pytest.mark.parametrize("budget", [None, "all of it", True, -1])

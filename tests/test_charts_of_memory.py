@@ -11,7 +11,7 @@ from kvgpt.config import GPTConfig
 from kvgpt.recipes import Variant
 from kvgpt.record import metric
 from kvgpt.report.chart import Missing
-from kvgpt.report.charts import charts, memory, saving
+from kvgpt.report.charts import charts, memory, saving, tradeoff
 
 EVERY = tuple(synthetic.CURVES)
 MAKERS = {
@@ -99,6 +99,7 @@ def test_a_straight_line_through_each_curve_has_the_bytes_of_a_token_for_slope(r
     chart = memory.compared(results)
     (panel,) = chart.panels
     assert not any(one.in_legend for one in panel.series if one.form == "fit")
+    assert {name: len(marks) for name, marks in curves(panel, "marks").items()} == dict.fromkeys(EVERY, 16)
     for variant, line in curves(panel, "fit").items():
         slope = cache(variant, 2) - cache(variant, 1)
         assert min(line) == pytest.approx(32) and max(line) == pytest.approx(1024)
@@ -124,10 +125,10 @@ def test_growth_is_measured_from_the_smallest_length_on_a_linear_axis(results):
     assert list(found) == ["v0", "v1"] and found["v0"][32] == found["v1"][32] == 0
     assert found["v0"][1024] == pytest.approx(9.92) and found["v1"][1024] == pytest.approx(97.517568)
     assert [(one.text, one.x, round(one.y, 2)) for one in panel.callouts] == [
-        ("v0: +9.92 MB from T = 32 to 1,024", 1024, 9.92),
-        ("v1: +97.52 MB from T = 32 to 1,024", 1024, 97.52),
+        ("v0: +9.92 MB at T = 1,024", 1024, 9.92),
+        ("v1: +97.52 MB at T = 1,024", 1024, 97.52),
     ]
-    assert chart.insights[-1] == "that of v1 grows by 9.83 times as much as that of v0"
+    assert chart.insights[-1] == "the peak of v1 grows 9.83 times as much as that of v0"
 
 
 def test_growth_without_the_pair_or_with_one_length_is_missing():
@@ -189,7 +190,7 @@ def test_a_single_variant_has_the_equation_of_its_line_in_the_legend(results):
     chart = memory.single(results, "v2")
     (panel,) = chart.panels
     measured, line = panel.series
-    assert (measured.form, line.form, line.variant, line.in_legend) == ("line", "fit", "v2", True)
+    assert (measured.form, line.form, line.variant, line.in_legend) == ("marks", "fit", "v2", True)
     assert line.name == "v2: y = 0.05069·T + 718.6 (R² = 1.0000)"
     assert chart.insights == (
         "in MB, y = 0.05069·T + 718.6 (R² = 1.0000)",
@@ -233,11 +234,29 @@ def test_what_is_drawn_though_not_valid_is_named(results):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("value", [0, -1.0, 1e200])
+@pytest.mark.parametrize("value", [0, -1.0, 1e-200, 1e200])
 def test_bytes_that_cannot_be_are_not_drawn(results, name, value):
     nothing = with_figures(results, "memory", "peak_memory", dict.fromkeys(EVERY, value))
     with pytest.raises(Missing):
         MAKERS[name](nothing)
+
+
+@pytest.mark.parametrize("field", ["new_tokens", "batch_size"])
+def test_more_tokens_or_sequences_than_can_be_told_apart_are_not_drawn(results, field):
+    with pytest.raises(Missing):
+        memory.efficiency(elsewhere(results, **{field: 2**53}))
+
+
+def test_bounds_that_no_axis_has_are_left_out(results):
+    spreads = {"v1": (7e8, 9e8), "v2": (7e8, 1e308)}
+    values = {"v1": 8e8, "v2": 8e8}
+    (panel,) = saving.every_variant(with_figures(results, "memory", "peak_memory", values, spreads)).panels
+    known = {one.variant: (one.points[0].low, one.points[0].high) for one in panel.series}
+    assert known["v1"] == pytest.approx((700, 900)) and known["v2"] == (700, pytest.approx(1e302))
+    (slow,) = tradeoff.at_one_length(
+        with_figures(having(results, "v1"), "latency", "total_latency", {"v1": 1.0}, {"v1": (0.5, 1e308)})
+    ).panels
+    assert (slow.series[0].points[0].low, slow.series[0].points[0].high) == (None, None)
 
 
 def test_without_the_caches_own_bytes_there_is_no_panel_of_them(results):

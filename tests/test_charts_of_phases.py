@@ -66,9 +66,11 @@ def test_a_stack_says_the_shares_that_there_is_room_for(results):
 
 def test_the_wholes_are_compared_with_the_references(results):
     (sentence,) = phases.stacked(results).insights
-    assert sentence.startswith("all phases, and against v1: v0 2.679 s (+15.5%), v1 2.319 s, v2 4.206 s (+81.4%)")
+    assert sentence.startswith(
+        "all phases together, with the change against v1: v0 2.679 s (+15.5%), v1 2.319 s, v2 4.206 s (+81.4%)"
+    )
     (alone,) = phases.side_by_side(having(results, "v0", "v2")).insights
-    assert alone == "all phases: v0 2.679 s and v2 4.206 s"
+    assert alone == "all phases together: v0 2.679 s and v2 4.206 s"
 
 
 def test_the_phase_furthest_from_the_references_and_what_a_cache_does_to_the_rest_are_called_out(results):
@@ -122,10 +124,7 @@ def test_pies_are_of_the_reference_and_of_the_same_without_a_cache(results):
         assert all(one.form == "slices" and len(one.points) == 1 for one in panel.series)
         assert {phase: point.y for phase, point in slices.items()} == pytest.approx(times(variant))
     assert slices["attention"].label == "41.9%" and slices["other"].label == "28.9%"
-    assert [panel.y.label for panel in chart.panels] == [
-        "time (ms), of 2,678.9 in all",
-        "time (ms), of 2,318.7 in all",
-    ]
+    assert {panel.y.label for panel in chart.panels} == {"time (ms)"}
     assert chart.insights == (
         "v0: MLP 44.1%, attention 38.0%, other 14.5%, head 3.1% and embedding 0.2%",
         "v1: attention 41.9%, other 28.9%, MLP 25.4%, head 3.6% and embedding 0.2%",

@@ -125,6 +125,7 @@ def test_what_one_of_its_length_beats_is_hollow_and_each_length_has_its_frontier
         "frontier at T = 64",
     ]
     assert [one.in_legend for one in panel.series if one.form == "frontier"] == [False, True]
+    assert [one.points[0].label for one in panel.series if one.form == "frontier"] == ["T = 32", "T = 64"]
     assert all(len(one) == 2 for one in line(panel)) and not any(one.faint for one in panel.series)
     assert chart.insights == ("on the frontier, of 2 T: v1 at 2 and v2 at 2",)
     beaten = pareto.at_every_length(with_figures(crossed, "latency", "total_latency", {"v1": 3.0}))

@@ -47,7 +47,7 @@ def _title(case: Case) -> str:
     length, budget = size(case, "context", "new_tokens"), _budget(case)
     context = "" if length is None else f", T = {length:,}"
     memory = "" if budget is None else f", {quantity(budget, 'B')} of memory"
-    return f"{_mode(case)}: {subject}{context}{memory}"
+    return f"{_mode(case)}{context}{memory}: {subject}"
 
 
 def _budget(case: Case) -> float | None:

@@ -20,7 +20,6 @@ RULES: tuple[tuple[float, Tone, str], ...] = (
     (FAIR, "fair", "marginal"),
     (POOR, "poor", "unusable"),
 )
-TONES: dict[bool, Tone] = {True: "good", False: "poor"}  # of what is better, and what is not
 NOTHING = Point(0.0, 0.0, 0.0, 0.0)  # no change, for certain
 LEAST, MOST = -0.1, 2 * POOR  # percent that the axis shows at least
 ROOM = 2.0  # times the largest change, and the smallest: how far it reaches beyond these
@@ -69,24 +68,29 @@ def _panels(title: str, each: dict[str, Case]) -> Iterator[Panel]:
     y = Axis(label, "symlog", low=min(LEAST, ROOM * lowest), high=max(MOST, ROOM * highest))
     zones = (Zone("y", 0.0, GOOD, "good"), Zone("y", GOOD, FAIR, "fair"), Zone("y", FAIR, None, "poor"))
     rules = (Rule("y", 0.0, label=REFERENCE), *(Rule("y", at, tone, f"{at:g}%: {name}") for at, tone, name in RULES))
-    yield Panel(title, x, y, series, zones, rules, tuple(_alignments(each).values()))
+    callouts = tuple(_alignment(before, after) for before, after in _alignments(each).values())
+    yield Panel(title, x, y, series, zones, rules, callouts)
 
 
-def _alignments(each: Mapping[str, Case]) -> dict[str, Callout]:
-    """{aligned variant: what its change is beside that of the same variant without alignment}."""
+def _alignments(each: Mapping[str, Case]) -> dict[str, tuple[Point, Point]]:
+    """{aligned variant: the change of the same one without alignment, and its own}."""
     changes = {bar.name: bar.points[0] for bar in _bars(each)[1]}
     pairs = {name: other for name in each if (other := relative(each, name, align=None)) is not None}
-    return {name: _alignment(changes[other], changes[name]) for name, other in pairs.items()}
+    return {name: (changes[other], changes[name]) for name, other in pairs.items()}
 
 
 def _alignment(before: Point, after: Point) -> Callout:
-    text, tone = f"alignment: {before.label} becomes {after.label}", TONES[after.y < before.y]
-    if min(before.y, after.y) > 0:
-        times = before.y / after.y if after.y < before.y else after.y / before.y
-        text += f", {times:.3g} times {'less' if after.y < before.y else 'as much'}"
     if overlap(before, after):
-        text, tone = f"{text}, and their intervals overlap", "neutral"
-    return Callout(text, after.x, after.y, tone)
+        return Callout("alignment: within the intervals", after.x, after.y)
+    tone: Tone = "good" if after.y < before.y else "poor"
+    return Callout(f"alignment: {_times(before.y, after.y) or f'from {before.label}'}", after.x, after.y, tone)
+
+
+def _times(before: float, after: float) -> str:
+    """How many times less or more, where both are more than nothing."""
+    if min(before, after) <= 0:
+        return ""
+    return f"{before / after:.3g} times less" if after < before else f"{after / before:.3g} times as much"
 
 
 def _verdicts(each: dict[str, Case]) -> Iterator[str]:
@@ -101,5 +105,6 @@ def _verdicts(each: dict[str, Case]) -> Iterator[str]:
     alike = [name for name, one in changes.items() if overlap(one, NOTHING)]
     if alike:
         yield f"not told from {REFERENCE} by the interval of the change: {listed(alike)}"
-    for name, callout in _alignments(each).items():
-        yield f"{name}, {callout.text}"
+    for name, (before, after) in _alignments(each).items():
+        said = [_times(before.y, after.y), "within the intervals" if overlap(before, after) else ""]
+        yield ", ".join(filter(None, (f"{name}: alignment changes {before.label} to {after.label}", *said)))

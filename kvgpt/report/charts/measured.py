@@ -1,6 +1,7 @@
 """What was measured, as points in the units of an axis: along T, or a bar for each variant."""
 
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite, nan
 
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
@@ -10,18 +11,20 @@ from kvgpt.report.select import axis, by_variant
 
 MEGA, GIGA, MILLI, PERCENT = 1e6, 1e9, 1e-3, 1e-2
 PAIR = ("v0", REFERENCE)  # nothing is kept, and everything as it is: what a cache changes
-LARGEST = 1e100  # a value whose ratios and sums are numbers too
-LONGEST = 2**53  # the last length that a float tells from the next
+SMALLEST, LARGEST = 1e-100, 1e100  # values whose ratios and sums are numbers too
+MOST = 2**53  # the last count that a float tells from the next
 
 
 def positive(results: Results, family: str, metric: str) -> list[Case]:
-    """The cases of a family in which this metric is more than nothing, and not beyond what can be drawn."""
-    return [case for case in results.of(family, metric) if 0 < case.metrics[metric]["value"] < LARGEST]
+    """The cases of a family in which this metric is more than nothing, and a number that can be drawn."""
+    return [case for case in results.of(family, metric) if SMALLEST < case.metrics[metric]["value"] < LARGEST]
 
 
 def with_length(cases: Iterable[Case]) -> list[Case]:
-    """Those that have a T."""
-    return [case for case in cases if (size(case, "new_tokens") or LONGEST) < LONGEST]
+    """Those that have a T, and no impossible number of sequences."""
+    return [
+        case for case in cases if (size(case, "new_tokens") or MOST) < MOST and (size(case, "batch_size") or 1) < MOST
+    ]
 
 
 def length_of(case: Case) -> int:
@@ -33,11 +36,12 @@ def value_of(case: Case, metric: str) -> float:
 
 
 def point(case: Case, metric: str, unit: float, x: float, label: str = "") -> Point:
-    """A metric of a case at ``x``, in so many of ``unit``, with the bounds of its interval where they can be drawn."""
-    value, known = value_of(case, metric), case.interval(metric)
-    if known is None or not -LARGEST < known[0] <= value <= known[1] < LARGEST:
-        return stood(case, x, value / unit, label=label)
-    return stood(case, x, value / unit, known[0] / unit, known[1] / unit, label)
+    """A metric of a case at ``x``, in so many of ``unit``, with the bounds of its interval where they are known."""
+    low, high = (bound / unit for bound in case.interval(metric) or (nan, nan))
+    y = value_of(case, metric) / unit
+    if isfinite(low) and isfinite(high):
+        return stood(case, x, y, low, high, label)
+    return stood(case, x, y, label=label)
 
 
 def stood(

@@ -79,9 +79,8 @@ def _both(title: str, cases: list[Case]) -> Iterator[Panel]:
 
 def _fitted(title: str, cases: list[Case]) -> Iterator[Panel]:
     measured = curves(cases, PEAK, _peak)
-    alone = len(measured) == 1
-    lines = [trend.line(curve, fit, alone) for curve in measured if (fit := trend.straight(curve)) is not None]
-    yield Panel(title, lengths(cases), Axis("peak memory (MB)"), (*measured, *lines))
+    series = [one for curve in measured for one in trend.fitted(curve, in_legend=len(measured) == 1)]
+    yield Panel(title, lengths(cases), Axis("peak memory (MB)"), tuple(series))
 
 
 def _growth(title: str, cases: list[Case]) -> Iterator[Panel]:
@@ -95,13 +94,13 @@ def _growth(title: str, cases: list[Case]) -> Iterator[Panel]:
     grown = [case for case in cases if case.variant in ends]
     callouts = [
         Callout(
-            f"{name}: {difference(more(last), 'B')} from T = {length_of(first):,} to {length_of(last):,}",
+            f"{name}: {difference(more(last), 'B')} at T = {length_of(last):,}",
             float(length_of(last)),
             more(last) / MEGA,
         )
-        for name, (first, last) in ends.items()
+        for name, (_, last) in ends.items()
     ]
-    y = Axis("peak memory, less that of the smallest T (MB)")
+    y = Axis("growth of peak memory (MB)")
     series = curves(grown, None, lambda case: stood(case, length_of(case), more(case) / MEGA))
     yield Panel(title, Axis("new tokens T"), y, series, callouts=tuple(callouts))
 
@@ -149,7 +148,7 @@ def _growths(cases: list[Case]) -> Iterator[str]:
     added = _added(cases)
     if len(added) == len(PAIR) and min(added.values()) > 0:
         least, most = sorted(added, key=added.__getitem__)
-        yield f"that of {most} grows by {added[most] / added[least]:.2f} times as much as that of {least}"
+        yield f"the peak of {most} grows {added[most] / added[least]:.2f} times as much as that of {least}"
 
 
 def _alone(cases: list[Case]) -> Iterator[str]:

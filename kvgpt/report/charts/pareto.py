@@ -4,6 +4,7 @@ Fewer tokens take less of both, whatever the cache, so that only points of one T
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Panel, Point, Series
@@ -31,6 +32,8 @@ def _panels(title: str, spots: Spots) -> Iterator[Panel]:
     best = _frontiers(spots)
     longest = max(best)
     edges = {length: edge(members.values()) for length, members in best.items()}
+    for length in (min(best), longest):
+        edges[length] = (replace(edges[length][0], label=f"T = {length:,}"), *edges[length][1:])
     lines = [
         Series(f"frontier at T = {length:,}", "frontier", line, in_legend=length == longest)
         for length, line in edges.items()

@@ -98,9 +98,9 @@ def _totals(cases: list[Case]) -> Iterator[str]:
         for name, total in totals.items()
     }
     if totals:
-        against = "" if reference is None else f", and against {REFERENCE}"
+        against = "" if reference is None else f", with the change against {REFERENCE}"
         told = [f"{name} {quantity(total, 's')}{apart[name]}" for name, total in totals.items()]
-        yield f"all phases{against}: {listed(told)}"
+        yield f"all phases together{against}: {listed(told)}"
 
 
 def _explanations(cases: list[Case]) -> Iterator[str]:

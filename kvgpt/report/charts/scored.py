@@ -1,8 +1,9 @@
 """Perplexities that may be compared: of one model, one text and one way of feeding it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from kvgpt.recorded import Case
+from kvgpt.recorded import Case, Workload
 from kvgpt.report.charts.each import Group
 from kvgpt.report.consistency.finding import same_workload, size
 from kvgpt.report.select import subjects
@@ -14,7 +15,9 @@ def groups(cases: Iterable[Case]) -> list[Group]:
 
 
 def _title(case: Case) -> str:
-    (subject,) = subjects([case])
+    # How many rows are fed at once is no part of what is scored.
+    alone = {field: value for field, value in case.workload.items() if field != "batch_size"}
+    (subject,) = subjects([replace(case, workload=Workload(alone, case.name))])
     mode = str(case.workload.get("mode", "perplexity")).replace("_", " ")
     tokens, corpus = size(case, "scored_tokens"), case.workload.get("corpus")
     scored = "" if tokens is None else f", {tokens:,} tokens"

@@ -1,5 +1,7 @@
 """The straight line through a curve: what each token adds."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from kvgpt.report import fits
@@ -13,11 +15,15 @@ def straight(curve: Series) -> fits.Fit | None:
     return fits.fit([point.x for point in curve.points], [point.y for point in curve.points], 1)
 
 
-def line(curve: Series, fit: fits.Fit, in_legend: bool) -> Series:
-    """The fit through the measured range, named by its equation."""
-    places = map(float, np.geomspace(fit.low, fit.high, SMOOTH))
-    points = tuple(Point(x, fit.at(x)) for x in places)
-    return Series(f"{curve.name}: {equation(fit)}", "fit", points, variant=curve.variant, in_legend=in_legend)
+def fitted(curve: Series, in_legend: bool) -> tuple[Series, ...]:
+    """The points alone and the line through their range, named by its equation; the curve as it is without a fit."""
+    fit = straight(curve)
+    if fit is None:
+        return (curve,)
+    points = tuple(Point(x, fit.at(x)) for x in map(float, np.geomspace(fit.low, fit.high, SMOOTH)))
+    name = f"{curve.name}: {equation(fit)}"
+    line = Series(name, "fit", points, variant=curve.variant, in_legend=in_legend)
+    return replace(curve, form="marks"), line
 
 
 def equation(fit: fits.Fit) -> str:
