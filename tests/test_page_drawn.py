@@ -233,7 +233,7 @@ def test_a_table_of_another_batch_size_is_left_out(seen):
 def test_arrow_keys_read_a_point_with_its_interval_and_its_case(seen):
     assert seen["read"] == ["v1", "new tokens T: 64", "latency (ms): 2 (1.8 to 2.2)", "bench_latency[v1-64-1]"]
     assert seen["silent"]
-    assert seen["last"] == "new tokens T: 256"
+    assert seen["last"] == "new tokens T: 64"
 
 
 def test_samples_behind_a_point_are_dots_and_numbers(seen):
