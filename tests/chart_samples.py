@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from kvgpt.recipes import OTHERS, STYLES
 from kvgpt.record import metric, record
 from kvgpt.recorded import Case, Results, Workload
 from kvgpt.report.chart import Axis, Callout, Chart, Corner, Panel, Point, Rule, Series, Zone
@@ -105,7 +106,7 @@ def columns():
             Panel(
                 "one each",
                 x,
-                y,
+                Axis("latency (ms)", low=0.0, high=50.0),
                 each,
                 zones=zones,
                 rules=(Rule("y", 8.0, "poor", "v1"),),
@@ -184,6 +185,13 @@ def scatter():
     return Chart("scatter", "Scatter", (trade, roofline, symlog))
 
 
+def every_look():
+    """A mark for each variant that has a look of its own, and for as many strangers as there are looks for them."""
+    names = [*STYLES, *(f"stranger {number}" for number in range(len(OTHERS)))]
+    series = tuple(Series(name, "marks", (Point(float(place), 1.0),), variant=name) for place, name in enumerate(names))
+    return Chart("looks", "Looks", (Panel("", Axis(""), Axis(""), series),))
+
+
 def every_form():
     """A chart for each kind of picture."""
     return [curves(), columns(), pies(), scatter()]
@@ -195,7 +203,7 @@ def tables():
         "summary",
         "Summary",
         (Column("variant"), Column("cache"), Column("ms/token", ".3f")),
-        (("v1", "dense", 10.0), ("v0", "none", 9.0), ("v2", "int8", None)),
+        (("v1", "dense", 10.0), ("v0", "none", 9.0), ("v2 *", "int8", None)),
         ("B = 1, T = 256",),
     )
     lengths = Table(

@@ -9,8 +9,10 @@ import subprocess
 import chart_samples
 import pytest
 
+from kvgpt.recipes import OTHERS, STYLES
 from kvgpt.recorded import Results
 from kvgpt.report import page
+from kvgpt.report.tabular import Column, Table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WAIT = 60  # seconds, of a browser on a busy machine
@@ -18,6 +20,7 @@ OBSERVED = """<!DOCTYPE html><body><pre id="seen"></pre>
 <iframe id="desktop" src="page.html" width="1280" height="900"></iframe>
 <iframe id="phone" src="page.html#figure-1-columns&amp;variants=v1,pkg.mod%3AClass%2Bcla2&amp;T=64,128&amp;batches=8"
  width="375" height="800"></iframe>
+<iframe id="looks" src="looks.html" width="800" height="800"></iframe>
 <iframe id="hostile" src="hostile.html" width="800" height="800"></iframe>
 <script>
 const seen = {};
@@ -70,6 +73,9 @@ addEventListener("load", async () => {
   seen.read = words(panel, ".reading > div");
   key("Escape");
   seen.silent = panel.querySelector(".reading").hidden;
+  key("ArrowLeft");
+  seen.last = words(panel, ".reading > div")[1];
+  key("Escape");
 
   const points = figures[0].querySelector(".points");
   points.open = true;
@@ -95,6 +101,7 @@ addEventListener("load", async () => {
     panels: words(phone, "figure h4"),
     status: phone.querySelector("#filter-status").textContent,
   };
+  seen.markers = all(page("looks"), ".panels .marker").length;
   const hostile = page("hostile");
   const [word] = all(hostile, "input[name=variant]:not([value=v0])");
   seen.hostile = [all(hostile, ".panels .marker").length, all(hostile, "figure img, figure b, figure script").length];
@@ -117,7 +124,10 @@ def seen(tmp_path_factory):
     directory = tmp_path_factory.mktemp("drawn")
     results = Results(directory, {"name": "an imagined GPU"}, tuple(chart_samples.CASES.values()))
     verdict = page.Verdict("consistent", "good")
-    page.write(directory / "page.html", results, chart_samples.every_form(), [], chart_samples.tables(), verdict)
+    wide = Table("wide", "Wide", tuple(Column(f"figure {place}", ",d") for place in range(9)), (9 * (123_456_789,),))
+    tables = [*chart_samples.tables(), wide]
+    page.write(directory / "page.html", results, chart_samples.every_form(), [], tables, verdict)
+    page.write(directory / "looks.html", results, [chart_samples.every_look()], [], [], verdict)
     page.write(directory / "hostile.html", **chart_samples.saying("".join(chart_samples.EVIL)))
     (directory / "observed.html").write_text(OBSERVED)
     command = [
@@ -135,6 +145,10 @@ def seen(tmp_path_factory):
 
 def test_the_browser_has_nothing_to_complain_of(seen):
     assert seen["complaints"] == []
+
+
+def test_every_look_has_a_marker(seen):
+    assert seen["markers"] == len(STYLES) + len(OTHERS)
 
 
 def test_names_full_of_markup_are_drawn_and_filtered_like_any_other(seen):
@@ -171,15 +185,15 @@ def test_a_legend_says_each_look_once(seen):
 
 
 def test_a_heading_sorts_numbers_as_numbers_and_what_is_unknown_last_either_way(seen):
-    assert seen["ascending"] == [["v0", "v1", "v2"], [None, None, "ascending"]]
-    assert seen["descending"] == [["v1", "v0", "v2"], [None, None, "descending"]]
+    assert seen["ascending"] == [["v0", "v1", "v2 *"], [None, None, "ascending"]]
+    assert seen["descending"] == [["v1", "v0", "v2 *"], [None, None, "descending"]]
 
 
 def test_a_variant_filtered_out_leaves_figures_and_tables_and_axes_follow(seen):
     assert max(seen["before"]) > 30  # where v0 is
     assert max(seen["after"]) < 20  # where v2 is
     assert seen["places"] == ["v1", "v2", "pkg.mod:Class+cla2", ""]  # and the label of the axis
-    assert seen["rows"] == ["v1", "v2"]
+    assert seen["rows"] == ["v1", "v2 *"]
     assert seen["columns"] == ["T", "v1", "32", "1.00"]
     assert seen["status"] == "3 of 4 variants"
 
@@ -213,12 +227,13 @@ def test_an_address_brings_its_choice_back(seen):
 
 
 def test_a_table_of_another_batch_size_is_left_out(seen):
-    assert seen["linked"]["tables"] == [False, True]
+    assert seen["linked"]["tables"] == [False, True, False]
 
 
 def test_arrow_keys_read_a_point_with_its_interval_and_its_case(seen):
     assert seen["read"] == ["v1", "new tokens T: 64", "latency (ms): 2 (1.8 to 2.2)", "bench_latency[v1-64-1]"]
     assert seen["silent"]
+    assert seen["last"] == "new tokens T: 64"
 
 
 def test_samples_behind_a_point_are_dots_and_numbers(seen):
