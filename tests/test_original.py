@@ -223,12 +223,12 @@ def test_check_reads_the_original_and_lists_what_is_not_among_its_cases(capsys, 
     assert out[-1].startswith("refused: 21 records, ")
 
 
-def test_plot_draws_what_is_consistent_and_nothing_else_of_the_original(capsys, tmp_path):
-    assert cli.main(["plot", str(written(tmp_path, *PUBLISHED)), "--out", str(tmp_path / "report")]) == 1
+def test_a_report_has_what_is_consistent_and_nothing_else_of_the_original(capsys, tmp_path):
+    assert cli.main(["report", str(written(tmp_path, *PUBLISHED)), "--out", str(tmp_path / "report")]) == 1
     assert "141% of the 1.639 s in total" in capsys.readouterr().err and not (tmp_path / "report").exists()
     path = written(tmp_path, *PUBLISHED[:3])
-    assert cli.main(["plot", str(path), "--out", str(tmp_path / "report")]) == 0
-    assert "NVIDIA RTX A6000, 2.9.1+cu128" in (tmp_path / "report" / "table.md").read_text()
+    assert cli.main(["report", str(path), "--out", str(tmp_path / "report")]) == 0
+    assert "NVIDIA RTX A6000, 2.9.1+cu128" in (tmp_path / "report" / "summary.md").read_text()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -148,7 +148,7 @@ def test_the_verdict_comes_first_and_a_regression_before_it(tmp_path):
             figures["perplexity"]["value"] *= 0.9
     better = written(tmp_path / "base.json", document)
     said = publication.verdict(results, gate.compare(recorded.read(better), results))
-    assert said.headline == f"against {better}: worse: 4 WORSE, 30 SAME" and said.tone == "poor"
+    assert said.headline == f"against {better}: worse: 4 WORSE, 14 SAME" and said.tone == "poor"
     out = tmp_path / "out"
     assert cli.main(["report", str(results.path), "--base", str(better), "--out", str(out)]) == 0
     page = (out / "index.html").read_text()

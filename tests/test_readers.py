@@ -14,7 +14,7 @@ import kvgpt
 from kvgpt import checkpoint, manifest, record, recorded, text
 from kvgpt.conformance import strategies
 from kvgpt.options import read_grid
-from kvgpt.report import table
+from kvgpt.report import tables
 
 CONFIG = kvgpt.GPTConfig(n_layer=2, n_head=2, n_embd=4, vocab_size=7, block_size=6)
 MODEL = strategies.model(CONFIG, 0, torch.float32)
@@ -186,7 +186,7 @@ def results():
 def test_a_results_file_of_anything_is_refused_or_becomes_a_table(folder, changed):
     path = folder / "out.json"
     path.write_bytes(changed)
-    if not damage.refused(lambda: table.summary(recorded.read(path)), path):
+    if not damage.refused(lambda: tables.every(recorded.read(path)), path):
         (case, *_) = recorded.read(path).cases
         for name in case.metrics:
             assert float(case.value(name)) < float("inf")

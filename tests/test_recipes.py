@@ -87,7 +87,7 @@ def test_a_variant_that_cannot_be_is_refused(fields):
 
 def test_importing_the_package_its_options_and_its_report_brings_no_torch():
     code = (
-        "import sys, kvgpt, kvgpt.options, kvgpt.record, kvgpt.costs, kvgpt.report.table, kvgpt.report.drawing;"
+        "import sys, kvgpt, kvgpt.options, kvgpt.record, kvgpt.costs, kvgpt.report.publication;"
         "assert kvgpt.variants()['v2'].storage == 'int8';"
         "assert 'torch' not in sys.modules"
     )

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvgpt.plain import columns
+
 if TYPE_CHECKING:
     from kvgpt.recorded import Results
 
@@ -67,6 +69,7 @@ def report(parsed: argparse.Namespace) -> int:
     """Write everything that results files have to say; 1 where their figures contradict each other."""
     from kvgpt import recorded
     from kvgpt.report import gate, publication
+    from kvgpt.report.tables import summary
 
     base = recorded.read(parsed.base) if parsed.base else None
     results, remarks = _sound(parsed, "nothing was written")
@@ -75,6 +78,8 @@ def report(parsed: argparse.Namespace) -> int:
     compared = gate.compare(base, results) if base else None
     published = publication.publish(results, parsed.out, remarks, compared)
     print(*(f"not drawn: {line}" for line in published.missing), sep="\n", end="\n" if published.missing else "")
+    for table in summary.summary(results):
+        print(f"{table.title}\n", *columns([one.heading for one in table.columns], table.printed()), "", sep="\n")
     print(f"wrote {published.page} and {len(published.written) - 1} files beside it")
     return 0
 
