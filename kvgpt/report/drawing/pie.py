@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Wedge
 
 from kvgpt.report.chart import Panel, Point
-from kvgpt.report.colours import contrast
 from kvgpt.report.drawing.forms import INK, PAPER, SHADE
+from kvgpt.report.drawing.labels import on
 from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.scales import drawable
-from kvgpt.report.drawing.wording import broken, number, shortened
+from kvgpt.report.drawing.wording import number, shortened, wrapped
 
 SMALL = 0.06  # a share that has no room for its label
 LABEL = 8.0  # points
@@ -45,8 +45,8 @@ def paint(axes: Axes, panel: Panel, looks: Sequence[Look]) -> None:
         if small:
             outside.append((middle, label(point, share, panel.y.label)))
         else:
-            ink = max(PAPER, INK, key=lambda one: contrast(one, colour)) if not series.faint else INK
-            text = "\n".join(broken(label(point, share, panel.y.label), BROAD))
+            ink = INK if series.faint else on(colour)
+            text = wrapped(label(point, share, panel.y.label), BROAD)
             axes.text(*_at(middle, INSIDE), text, ha="center", va="center", fontsize=LABEL, color=ink)
         start = end
     for one in spread(outside):

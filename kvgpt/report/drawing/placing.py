@@ -13,7 +13,7 @@ Dots = NDArray[np.float64]  # (N, 2)
 COVERED_TEXT, COVERED_DOT, AWAY = 1000.0, 4.0, 1.0  # what a candidate costs: a share, each, a text's height
 DIRECTIONS = tuple(range(90, 450, 30))  # degrees, above first
 BETWEEN = 40
-DISTANCES = (2.0, 3.2, 4.8, 7.0, 10.0)  # in heights of a line
+DISTANCES = (2.0, 3.2, 4.8, 7.0, 10.0, 14.0, 19.0)  # in heights of a line
 
 
 @dataclass(frozen=True)

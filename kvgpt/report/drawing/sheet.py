@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from textwrap import wrap
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -13,10 +12,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kvgpt.recipes import Style
 from kvgpt.report.chart import Chart, Panel, Series
-from kvgpt.report.drawing import forms, looks, panel, pie
+from kvgpt.report.drawing import forms, looks, notes, panel, pie, wording
 from kvgpt.report.drawing.looks import Look
-from kvgpt.report.drawing.notes import Notes
-from kvgpt.report.drawing.wording import plain, shortened, wrapped
+from kvgpt.report.drawing.wording import shortened, wrapped
 
 WIDTHS = {1: 6.6, 2: 4.9, 3: 4.3}  # inches of a panel, by their number in a row
 HEIGHT, BESIDE = 3.6, 0.75  # of a panel, and what the marks of its y axis take of its width
@@ -66,7 +64,7 @@ def figure(chart: Chart, variants: Mapping[str, Style]) -> Figure:
     drawn.set_layout_engine("none")
     for place, one in enumerate(chart.panels):
         if not pie.is_pie(one):
-            Notes(axes[place], one, slots[place], canvas.get_renderer()).write()
+            notes.write(axes[place], canvas.get_renderer(), one, every[place], slots[place])
     return drawn
 
 
@@ -74,9 +72,9 @@ def laid_out(chart: Chart, entries: Sequence[str]) -> Sheet:
     """Panels in rows, as many entries of the legend side by side as fit, the insights one below the other."""
     columns = _columns(len(chart.panels))
     room = WIDTHS[columns] * columns - 2 * MARGIN
-    title = wrapped(chart.title, int(room / LARGEST), lines=2)
+    title = wrapped(chart.title, int(room / LARGEST), most=2)
     letters = int(room / LETTER)
-    caption = [line for one in chart.insights for line in wrap(plain(one), letters, subsequent_indent="   ")]
+    caption = [line for one in chart.insights for line in wording.lines(one, letters, indent="   ")]
     fit = max(1, int(room / (SAMPLE + LETTER * max(map(len, entries), default=1))))
     lines = ceil(len(entries) / fit)
     legend_from = MARGIN / 2 + (LINE * len(caption) + GAP if caption else 0.0)
@@ -117,7 +115,7 @@ def _grid(drawn: Figure, sheet: Sheet, panels: int) -> list[Axes]:
 
 
 def _paint(axes: Axes, one: Panel, seen: Sequence[Look], slots: Sequence[Sequence[forms.Slot]], inches: float) -> None:
-    axes.set_title(wrapped(one.title, int(inches / LARGER), lines=2))
+    axes.set_title(wrapped(one.title, int(inches / LARGER), most=2))
     if pie.is_pie(one):
         pie.paint(axes, one, seen)
     else:

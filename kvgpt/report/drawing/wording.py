@@ -4,6 +4,7 @@ import re
 import textwrap
 
 ELLIPSIS = "…"
+NARROWEST = 8  # characters in a line
 
 
 def plain(text: str) -> str:
@@ -20,24 +21,29 @@ def shortened(text: str, longest: int) -> str:
     return text[: longest - 1 - tail] + ELLIPSIS + text[len(text) - tail :]
 
 
-def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Even lines of at most ``width`` characters; what would need more of them is cut off with an ellipsis."""
-    text, width = plain(text), max(width, 8)
-    needed = len(textwrap.wrap(text, width))
-    if needed > lines:
-        return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=f" {ELLIPSIS}"))
-    narrower = (textwrap.wrap(text, letters) for letters in range(8, width + 1))
-    return "\n".join(next((made for made in narrower if len(made) <= needed), []))
+def lines(text: str, width: int, indent: str = "") -> list[str]:
+    """Lines of at most ``width`` characters, none of which parts a number from its unit."""
+    bound = re.sub(r"(?<=\d) (?=[A-Za-zµ%]{1,2}\b)", "\u00a0", plain(text))
+    return textwrap.wrap(bound, max(width, NARROWEST), subsequent_indent=indent)
+
+
+def wrapped(text: str, width: int, most: int = 3) -> str:
+    """At most so many lines, as even as can be; what needs more of them is cut off with an ellipsis."""
+    made = lines(text, width)
+    if len(made) > most:
+        return "\n".join([*made[: most - 1], f"{made[most - 1][: width - 1]}{ELLIPSIS}"])
+    narrower = (lines(text, letters) for letters in range(NARROWEST, width + 1))
+    return "\n".join(next((even for even in narrower if len(even) <= len(made)), made))
 
 
 def broken(name: str, width: int) -> list[str]:
     """The lines of a name that is parted after its joints, such as ``+``, where it is longer than ``width``."""
-    lines = [""]  # a part keeps its joint, and a space at its end counts for nothing
+    made = [""]  # a part keeps its joint, and a space at its end counts for nothing
     for part in re.split(r"(?<=[-+:._ ])", plain(name)):
-        if lines[-1] and len((lines[-1] + part).rstrip()) > width:
-            lines.append("")
-        lines[-1] += part
-    return [line.rstrip() for line in lines]
+        if made[-1] and len((made[-1] + part).rstrip()) > width:
+            made.append("")
+        made[-1] += part
+    return [line.rstrip() for line in made]
 
 
 def number(value: float) -> str:
