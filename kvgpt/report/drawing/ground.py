@@ -16,6 +16,8 @@ from kvgpt.report.drawing.placing import Box, Dots, Place
 from kvgpt.report.drawing.scales import drawable
 
 EDGE = 4.0  # pixels that stay free inside the axes
+SPARSE = 8  # one in so many dots of a bar: it is no harm to cover a part of it, but for its end
+WEIGHTY = 4  # dots that a point counts as
 FAR = 1e6  # pixels: where a logarithmic axis has what it has no place for
 
 
@@ -74,7 +76,7 @@ class Ground:
     def take(self, candidates: Iterable[Box], pointing_to: Place | None = None) -> Box:
         """The best of the candidates, which no other text gets."""
         box = placing.best(candidates, self.bounds, self.taken, self.dots, pointing_to)
-        self.taken.append(box)
+        self.taken.append(box.grown(self.point))
         return box
 
 
@@ -83,13 +85,15 @@ def ground(axes: Axes, renderer: RendererAgg, panel: Panel, slots: Sequence[Sequ
     made = Ground(axes, renderer)
     curves = [dot for series in panel.series for dot in _of_curve(made, series)]
     bars = [
-        dot
+        (slot, slot.foot + point.y)
         for series, here in zip(panel.series, slots, strict=True)
         for slot, point in zip(here, series.points, strict=True)
-        for dot in (_of_bar(made, slot, slot.foot + point.y) if series.form in BARS else ())
+        if series.form in BARS
     ]
+    bodies = [dot for bar in bars for dot in _of_body(made, *bar)]
+    ends = [dot for bar in bars for dot in _of_end(made, *bar)]
     rules = [dot for rule in panel.rules for dot in _of_rule(made, rule)]
-    made.dots, made.bars = _dots(curves + bars + rules), _dots(bars)
+    made.dots, made.bars = _dots(curves + ends + bodies[::SPARSE] + rules), _dots(bodies)
     return made
 
 
@@ -100,13 +104,19 @@ def _dots(places: Sequence[Place]) -> Dots:
 def _of_curve(on: Ground, series: Series) -> list[Place]:
     places = [on.pixels(point.x, point.y) for point in series.points]
     if series.form in ("line", "fit", "projection", "frontier") and len(places) > 1:
-        return [dot for one, other in pairwise(places) for dot in placing.between(one, other)]
-    return places if series.form in ("line", "marks") else []
+        joints = places * WEIGHTY if series.form == "line" else []
+        return joints + [dot for one, other in pairwise(places) for dot in placing.between(one, other)]
+    return places * WEIGHTY if series.form in ("line", "marks") else []
 
 
-def _of_bar(on: Ground, slot: Slot, top: float) -> list[Place]:
+def _of_body(on: Ground, slot: Slot, end: float) -> list[Place]:
     sides = (slot.x + side * slot.width / 2 for side in (-1, 0, 1))
-    return [dot for x in sides for dot in placing.between(on.pixels(x, slot.foot), on.pixels(x, top))]
+    return [dot for x in sides for dot in placing.between(on.pixels(x, slot.foot), on.pixels(x, end))]
+
+
+def _of_end(on: Ground, slot: Slot, end: float) -> list[Place]:
+    sides = (slot.x + side * slot.width / 2 for side in (-1, 1))
+    return placing.between(*(on.pixels(x, end) for x in sides))[::SPARSE]
 
 
 def _of_rule(on: Ground, rule: Rule) -> list[Place]:

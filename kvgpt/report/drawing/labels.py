@@ -15,7 +15,7 @@ from kvgpt.report.drawing.wording import shortened, wrapped
 
 SIZE = 7.5  # points
 SHORT, LONG = 30, 40  # characters: of a label at a bar, and beside a mark
-WAYS = ((1, 0), (2, 0), (1, 90))  # lines and degrees, tried one after the other
+WAYS = ((1, 0, SIZE), (1, 0, 6.5), (2, 0, SIZE), (2, 0, 6.5), (1, 90, SIZE))  # lines, degrees, points: in this order
 STEPS = (0.0, 0.7, 1.4)  # heights by which a label is moved off a rule that goes through it
 TOUCHING = 4.0  # points
 
@@ -26,17 +26,18 @@ def on(colour: str) -> str:
 
 
 def at_bars(ground: Ground, panel: Panel, slots: Sequence[Sequence[Slot]]) -> None:
-    """Beyond the bars and their whiskers: on one line where all have room for it, else on two, else upright."""
+    """Beyond the bars and their whiskers, in the first of the ways in which all of them have room."""
     labelled = [
         (point, slot)
         for series, here in zip(panel.series, slots, strict=True)
         for point, slot in zip(series.points, here, strict=True)
         if point.label and series.form == "bars"
     ]
-    for lines, degrees in WAYS:
-        texts = [ground.text(_on_lines(point.label, lines), SIZE, INK, rotation=degrees) for point, _ in labelled]
+    for way in WAYS:
+        lines, degrees, size = way
+        texts = [ground.text(_on_lines(point.label, lines), size, INK, rotation=degrees) for point, _ in labelled]
         boxes = [_beyond(ground, text, *one) for text, one in zip(texts, labelled, strict=True)]
-        if (lines, degrees) == WAYS[-1] or not _crowded(ground, boxes):
+        if way == WAYS[-1] or not _crowded(ground, boxes):
             break
         for text in texts:
             text.remove()

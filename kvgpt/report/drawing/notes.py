@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 
@@ -33,7 +34,7 @@ def write(
     for zone in panel.zones:
         _zone(on, zone)
     labels.at_marks(on, panel)
-    for callout in panel.callouts:
+    for callout in sorted(panel.callouts, key=lambda one: -one.y):  # the highest first, as a text goes above its point
         _callout(on, callout)
 
 
@@ -98,6 +99,7 @@ def _callout(on: Ground, callout: Callout) -> None:
     bounds = on.bounds
     point = min(max(x, bounds.left), bounds.right), min(max(y, bounds.bottom), bounds.top)
     box = on.take(placing.around(point, width, height, NORMAL * on.point), pointing_to=point)
+    on.dots = np.vstack([on.dots, placing.between(box.centre, point)])  # no other arrow is to cross this one
     on.axes.annotate(
         words,
         on.share(point),

@@ -20,7 +20,7 @@ WIDTHS = {1: 6.6, 2: 4.9, 3: 4.3}  # inches of a panel, by their number in a row
 HEIGHT, BESIDE = 3.6, 0.75  # of a panel, and what the marks of its y axis take of its width
 MARGIN, GAP = 0.14, 0.1  # at the edges, and between legend and caption
 TITLE, LINE = 0.22, 0.167  # of a line of the title, and of the legend or the caption
-LETTER, LARGER, LARGEST = 0.061, 0.071, 0.1  # of a letter in the caption, in a panel's title, in the title: about
+LETTER, LARGER, LARGEST = 0.0605, 0.071, 0.1  # of a letter in the caption, in a panel's title, in the title: about
 SAMPLE = 0.62  # of a sample in the legend with the space beside it
 ENTRY = 64  # characters of an entry in the legend
 
@@ -63,7 +63,9 @@ def figure(chart: Chart, variants: Mapping[str, Style]) -> Figure:
     drawn.draw_without_rendering()  # now the axes have their places, and keep them
     drawn.set_layout_engine("none")
     for place, one in enumerate(chart.panels):
-        if not pie.is_pie(one):
+        if pie.is_pie(one):
+            pie.paint(axes[place], one, every[place])
+        else:
             notes.write(axes[place], canvas.get_renderer(), one, every[place], slots[place])
     return drawn
 
@@ -117,7 +119,7 @@ def _grid(drawn: Figure, sheet: Sheet, panels: int) -> list[Axes]:
 def _paint(axes: Axes, one: Panel, seen: Sequence[Look], slots: Sequence[Sequence[forms.Slot]], inches: float) -> None:
     axes.set_title(wrapped(one.title, int(inches / LARGER), most=2))
     if pie.is_pie(one):
-        pie.paint(axes, one, seen)
+        axes.set_axis_off()
     else:
         panel.paint(axes, one, seen, slots, inches)
 

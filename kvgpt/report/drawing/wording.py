@@ -5,6 +5,7 @@ import textwrap
 
 ELLIPSIS = "…"
 NARROWEST = 8  # characters in a line
+INSEPARABLE = re.compile(r" (?==)|(?<==) |(?<=\d) (?=(?:[pnµmkMGTPE]?(?:s|B|J|W|bit)|°C)\b|%)")  # "T = 1,024", "3 ms"
 
 
 def plain(text: str) -> str:
@@ -23,7 +24,7 @@ def shortened(text: str, longest: int) -> str:
 
 def lines(text: str, width: int, indent: str = "") -> list[str]:
     """Lines of at most ``width`` characters, none of which parts a number from its unit."""
-    bound = re.sub(r"(?<=\d) (?=[A-Za-zµ%]{1,2}\b)", "\u00a0", plain(text))
+    bound = INSEPARABLE.sub("\u00a0", plain(text))
     return textwrap.wrap(bound, max(width, NARROWEST), subsequent_indent=indent)
 
 
@@ -32,7 +33,8 @@ def wrapped(text: str, width: int, most: int = 3) -> str:
     made = lines(text, width)
     if len(made) > most:
         return "\n".join([*made[: most - 1], f"{made[most - 1][: width - 1]}{ELLIPSIS}"])
-    narrower = (lines(text, letters) for letters in range(NARROWEST, width + 1))
+    longest = max(map(len, " ".join(made).split(" ")), default=0)
+    narrower = (lines(text, letters) for letters in range(max(longest, NARROWEST), width))
     return "\n".join(next((even for even in narrower if len(even) <= len(made)), made))
 
 
