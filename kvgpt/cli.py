@@ -5,7 +5,6 @@ import codecs
 import inspect
 import shlex
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -136,7 +135,7 @@ def _shown(token: bytes) -> str:
 
 def plot(parsed: argparse.Namespace) -> int:
     """Draw the figures and write the table of results files; 1 where their figures contradict each other."""
-    from kvgpt.report import consistency, figures, reading, table
+    from kvgpt.report import charts, consistency, drawing, points, reading, table, whole
 
     results, remarks = reading.together(parsed.results)
     print(*remarks, sep="\n", end="\n" if remarks else "", file=sys.stderr)
@@ -146,17 +145,15 @@ def plot(parsed: argparse.Namespace) -> int:
         print(*broken, sep="\n", file=sys.stderr)
         return 1
     summary = table.summary(results)
+    made, missing = charts.charts(results)
     parsed.out.mkdir(parents=True, exist_ok=True)
-    written, missing = figures.draw(results, parsed.out)
-    with tempfile.NamedTemporaryFile("w", dir=parsed.out, delete=False, encoding="utf-8") as file:
-        file.write(summary)
-    path = Path(file.name).replace(parsed.out / "table.md")
+    pictures, sheets = drawing.draw(made, parsed.out), points.write(made, parsed.out)
+    path = whole.write(parsed.out / "table.md", summary)
     print(summary)
     for line in missing:
-        print(f"not drawn: {line}")
-    print(
-        f"wrote {len(written) + 1} files: {path} and {', '.join(sorted({one.stem for one in written}))} in {parsed.out}"
-    )
+        print(f"not drawn: {' '.join(line.split())}")
+    names = ", ".join(sheet.stem for sheet in sheets) or "no figure"
+    print(f"wrote {len(pictures) + len(sheets) + 1} files: {path}, and as PNG, PDF and CSV {names}")
     return 0
 
 

@@ -1,13 +1,11 @@
-"""Figures and table: from a results file, the same bytes each time, and what is missing said."""
+"""The summary table, and what `kvgpt plot` writes and says."""
 
 import itertools
 import json
 
-import pytest
-
-from kvgpt import record, recorded
+from kvgpt import cli, record, recorded
 from kvgpt.record import metric
-from kvgpt.report import figures, table
+from kvgpt.report import table
 
 VARIANTS = {"v0": "none", "v1": "dense", "v2": "int8", "v3": "dense+cla2"}
 CHANGE = {"v0": 0.0, "v1": 0.0, "v2": 0.004, "v3": 0.9}
@@ -67,93 +65,6 @@ def read(tmp_path, **options):
     return recorded.read(path)
 
 
-def test_every_figure_is_drawn_twice_as_png_and_pdf_to_the_same_bytes(tmp_path):
-    results = read(tmp_path, batches=(1, 8))
-    both = []
-    for directory in (tmp_path / "a", tmp_path / "b"):
-        directory.mkdir()
-        written, missing = figures.draw(results, directory)
-        assert missing == []
-        both.append({path.name: path.read_bytes() for path in written})
-    assert set(both[0]) == {
-        f"{name}.{suffix}"
-        for name in (
-            "comparison_per_token_latency",
-            "KEY_comparison_vram",
-            "comparison_perplexity",
-            "comparison_perplexity_degradation",
-            "tradeoff_memory_latency_T128",
-            "positions_streamed",
-        )
-        for suffix in ("png", "pdf")
-    }
-    assert both[0] == both[1]
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(both[0]), (
-        "something half-written was left"
-    )
-
-
-@pytest.mark.parametrize(
-    ("families", "absent"),
-    [
-        (("latency",), ["memory", "perplexity", "perplexity_change", "tradeoff", "positions"]),
-        (("perplexity",), ["per_token_latency", "memory", "tradeoff", "positions"]),
-    ],
-)
-def test_a_figure_without_data_says_what_would_produce_it(tmp_path, families, absent):
-    _, missing = figures.draw(read(tmp_path, families=families), tmp_path)
-    assert [line.partition(":")[0] for line in missing] == absent
-    assert all("pytest benchmarks/bench_" in line for line in missing)
-
-
-def test_what_was_streamed_is_one_line_a_policy_hollow_where_it_is_approximate(tmp_path):
-    _, drawn = figures.positions(read(tmp_path))
-    quality, latency, held = drawn.axes
-    lines = {line.get_label(): line for line in quality.lines if not line.get_label().startswith("_")}
-    assert list(lines) == ["v1, recompute", "dense+window, shift"]
-    assert lines["v1, recompute"].get_ydata().tolist() == [3.5, 4.0, 5.0]
-    assert lines["dense+window, shift"].get_markerfacecolor() == "white" != lines["v1, recompute"].get_markerfacecolor()
-    assert latency.lines[0].get_ydata().tolist() == [1.0, 1.0, 1.0] and held.lines[0].get_ydata().tolist() == [1.0] * 3
-
-
-def test_lines_are_where_the_data_are(tmp_path):
-    _, drawn = figures.per_token_latency(read(tmp_path))
-    (axes,) = drawn.axes
-    lines = {line.get_label(): line for line in axes.lines}
-    assert lines["v2"].get_xdata().tolist() == [32, 64, 128]
-    assert lines["v2"].get_ydata() == pytest.approx([3.0, 3.0, 3.0])
-    assert axes.get_xscale() == "log" and axes.get_ylabel() == "per-token latency (ms)"
-    markers = {line.get_marker() for line in axes.lines}
-    assert len(markers) == len(VARIANTS), "variants are told apart by colour alone"
-
-
-def test_the_frontier_joins_what_nothing_beats(tmp_path):
-    _, drawn = figures.tradeoff(read(tmp_path))
-    (axes,) = drawn.axes
-    frontier = next(line for line in axes.lines if line.get_label() == "frontier")
-    peaks = [7e6 + 128 * (5e3 - 1e3 * place) for place in range(4)]
-    assert frontier.get_xdata().tolist() == pytest.approx([peak / 1e6 for peak in reversed(peaks)])
-
-
-def test_the_changes_axis_names_a_tenth_of_a_percent(tmp_path):
-    _, drawn = figures.perplexity_change(read(tmp_path))
-    drawn.canvas.draw()
-    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
-    assert {"0", "0.1", "1", "10"} <= set(labels)
-    assert len(labels) == len(set(labels)), labels
-
-
-def test_points_that_coincide_are_labelled_once(tmp_path):
-    assert figures._clusters({"a": (1.0, 1.0), "b": (5.0, 9.0), "c": (1.01, 1.02), "d": (5.0, 1.0)}) == [
-        ["a", "c"],
-        ["b"],
-        ["d"],
-    ]
-    assert figures._clusters({"alone": (3.0, 3.0)}) == [["alone"]]
-    summary = table.summary(read(tmp_path))
-    assert "-0.000" not in summary
-
-
 def test_the_table_has_a_row_a_variant_and_its_ratios(tmp_path):
     lines = table.summary(read(tmp_path)).splitlines()
     rows = {
@@ -182,3 +93,28 @@ def test_names_from_a_file_cannot_break_the_table(tmp_path):
 
 def test_only_perplexity_still_makes_a_table(tmp_path):
     assert "| v2 " in table.summary(read(tmp_path, families=("perplexity",)))
+
+
+def test_a_change_of_nothing_has_no_sign(tmp_path):
+    assert "-0.000" not in table.summary(read(tmp_path))
+
+
+def test_plot_writes_each_chart_in_three_forms_and_says_what_it_did_not_draw(tmp_path, capsys):
+    path = tmp_path / "out.json"
+    path.write_text(json.dumps(synthetic(families=("positions",))))
+    assert cli.main(["plot", str(path), "--out", str(tmp_path / "report")]) == 0
+    names = {f"positions_streamed.{suffix}" for suffix in ("png", "pdf", "csv")} | {"table.md"}
+    assert {file.name for file in (tmp_path / "report").iterdir()} == names
+    out = capsys.readouterr().out
+    said = "not drawn: comparison_per_token_latency: no latency was measured: pytest benchmarks/bench_latency.py"
+    assert said in out
+    assert out.splitlines()[-1].startswith(f"wrote 4 files: {tmp_path / 'report' / 'table.md'}, and as PNG, PDF and CSV ")
+
+
+def test_a_name_from_a_file_stays_in_the_directory_of_the_report(tmp_path, capsys):
+    path = tmp_path / "out.json"
+    path.write_text(json.dumps(synthetic(variants={"../../x\n$y_{": "x:Y"})))
+    assert cli.main(["plot", str(path), "--out", str(tmp_path / "a" / "b")]) == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"a", "out.json"}
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["b"]
+    assert all(line.count(": ") >= 2 for line in capsys.readouterr().out.splitlines() if line.startswith("not drawn"))

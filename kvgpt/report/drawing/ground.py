@@ -104,8 +104,9 @@ def _dots(places: Sequence[Place]) -> Dots:
 def _of_curve(on: Ground, series: Series) -> list[Place]:
     places = [on.pixels(point.x, point.y) for point in series.points]
     if series.form in ("line", "fit", "projection", "frontier") and len(places) > 1:
+        steps = max(2, placing.BETWEEN * 4 // len(places))
         joints = places * WEIGHTY if series.form == "line" else []
-        return joints + [dot for one, other in pairwise(places) for dot in placing.between(one, other)]
+        return joints + [dot for one, other in pairwise(places) for dot in placing.between(one, other, steps)]
     return places * WEIGHTY if series.form in ("line", "marks") else []
 
 
@@ -115,8 +116,8 @@ def _of_body(on: Ground, slot: Slot, end: float) -> list[Place]:
 
 
 def _of_end(on: Ground, slot: Slot, end: float) -> list[Place]:
-    sides = (slot.x + side * slot.width / 2 for side in (-1, 1))
-    return placing.between(*(on.pixels(x, end) for x in sides))[::SPARSE]
+    left, right = (on.pixels(slot.x + side * slot.width / 2, end) for side in (-1, 1))
+    return placing.between(left, right)[::SPARSE]
 
 
 def _of_rule(on: Ground, rule: Rule) -> list[Place]:

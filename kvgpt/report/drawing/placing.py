@@ -115,9 +115,9 @@ def _crossed(box: Box, point: Place, taken: Sequence[Box], dots: Dots) -> int:
     return over + int((gaps < near / 4).sum())
 
 
-def between(one: Place, other: Place) -> list[Place]:
+def between(one: Place, other: Place, steps: int = BETWEEN) -> list[Place]:
     """Dots that stand for the stretch from one place to another."""
-    shares = [step / BETWEEN for step in range(BETWEEN + 1)]
+    shares = [step / steps for step in range(steps + 1)]
     return [(one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])) for share in shares]
 
 
