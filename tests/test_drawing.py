@@ -1,7 +1,7 @@
 """Pictures of charts: what is described is drawn where it is described, and can be read."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import get_args
 
 import matplotlib as mpl
@@ -30,7 +30,9 @@ def panel(*series, x=T, y=MS, title="nano, B = 1", **decorations):
 def drawn(*panels, name="chart", title="A chart", insights=()):
     chart = Chart(name, title, panels, insights)
     with style.applied():
-        return sheet.figure(chart, looks.of_variants([chart]))
+        figure = sheet.figure(chart, looks.of_variants([chart]))
+        figure.draw_without_rendering()
+    return figure
 
 
 def bars(form="bars", **decorations):
@@ -84,7 +86,9 @@ def test_each_form_of_a_curve_is_marked_and_joined_as_it_says(form, marked, join
 
 
 def test_what_is_hollow_is_empty_inside():
-    faint, full = curves(drawn(panel(Series("a", "line", CURVE, "v1", faint=True), Series("b", "line", CURVE, "v2"))).axes[0])
+    faint, full = curves(
+        drawn(panel(Series("a", "line", CURVE, "v1", faint=True), Series("b", "line", CURVE, "v2"))).axes[0]
+    )
     assert to_hex(faint.get_markerfacecolor()) == "#ffffff" != to_hex(full.get_markerfacecolor())
     assert to_hex(faint.get_markeredgecolor()) == STYLES["v1"].colour.lower()
 
@@ -105,7 +109,7 @@ def test_bars_of_one_place_stand_side_by_side_in_the_order_of_their_series():
     assert [patch.get_height() for patch in found] == [3, 6, 2, 4, 1, 2]
     first = sorted(found[::2], key=lambda patch: patch.get_x())
     assert first == found[::2]
-    assert all(a.get_x() + a.get_width() <= b.get_x() + 1e-9 for a, b in zip(first, first[1:], strict=False))
+    assert all(a.get_x() + a.get_width() <= b.get_x() + 1e-9 for a, b in pairwise(first))
     assert [to_hex(patch.get_facecolor()) for patch in first] == [PHASES[one.phase].lower() for one in phases]
 
 
@@ -117,7 +121,8 @@ def test_a_place_with_one_bar_has_it_in_its_middle():
 
 def test_stacked_bars_stand_upon_one_another():
     phases = [
-        Series(phase, "stack", (Point(0.0, height),), phase=phase) for phase, height in (("attention", 3.0), ("mlp", 2.0))
+        Series(phase, "stack", (Point(0.0, height),), phase=phase)
+        for phase, height in (("attention", 3.0), ("mlp", 2.0))
     ]
     lower, upper = [patch for patch in drawn(panel(*phases, x=NAMES)).axes[0].patches if patch.get_height() > 1]
     assert (lower.get_y(), upper.get_y(), upper.get_height()) == (0, 3, 2)
@@ -145,7 +150,10 @@ def test_an_interval_is_a_whisker_where_it_was_measured_and_no_band_shows_it():
 
 
 def slices(*values, label=""):
-    series = [Series(name, "slices", (Point(0.0, y, label=label),), phase=name) for name, y in zip(PHASES, values, strict=False)]
+    series = [
+        Series(name, "slices", (Point(0.0, y, label=label),), phase=name)
+        for name, y in zip(PHASES, values, strict=False)
+    ]
     return panel(*series, x=Axis(""), y=Axis("time (ms)"))
 
 
@@ -188,16 +196,16 @@ def test_lengths_are_marked_where_they_were_measured_and_there_is_room():
     ("axis", "values", "expected"),
     [
         (Axis("perplexity", "log"), (21.0, 790.0), {"20", "50", "100", "200", "500"}),
-        (Axis("ms", "log"), (1.0, 90000.0), {"1", "10", "100", "1,000", "10,000", "100,000"}),
+        (Axis("ms", "log"), (1.0, 90000.0), {"1", "10", "100", "1,000", "10,000"}),
         (Axis("%", "symlog"), (0.4, 90.0), {"0", "0.1", "1", "10", "100"}),
-        (Axis("%", "symlog"), (-5.0, 5.0), {"-10", "-1", "0", "1", "10"}),
+        (Axis("%", "symlog"), (-5.0, 50.0), {"-1", "0", "1", "10"}),
         (Axis("ms"), (0.0, 7362.5), {"0", "2,000", "4,000", "6,000"}),
     ],
 )
 def test_numbers_on_an_axis_are_plain_and_none_is_there_twice(axis, values, expected):
     points = tuple(Point(32.0 * 2**place, value) for place, value in enumerate(values))
     shown = ticks(drawn(panel(Series("v1", "marks", points, "v1"), y=axis)).axes[0].yaxis)
-    assert len(shown) == len(set(shown)) and len(expected & set(shown)) >= len(expected) - 1, shown
+    assert len(shown) == len(set(shown)) and expected <= set(shown), shown
 
 
 def test_an_axis_has_its_own_ends_else_a_little_beyond_the_data():
@@ -216,8 +224,13 @@ def test_numbers_that_would_touch_are_left_out():
 
 def test_what_is_shaded_ends_where_its_axis_does_and_a_rule_is_where_it_says():
     zones = (Zone("y", None, 2.0, "good", "fine"), Zone("y", 2.0, None, "poor"), Zone("y", 90.0, 99.0, "fair"))
-    axes = drawn(panel(Series("v1", "line", CURVE, "v1"), zones=zones, rules=(Rule("y", 3.0, "poor", "limit"),))).axes[0]
-    spans = {to_hex(patch.get_facecolor()): patch.get_extents().transformed(axes.transData.inverted()) for patch in axes.patches}
+    axes = drawn(panel(Series("v1", "line", CURVE, "v1"), zones=zones, rules=(Rule("y", 3.0, "poor", "limit"),))).axes[
+        0
+    ]
+    spans = {
+        to_hex(patch.get_facecolor()): patch.get_extents().transformed(axes.transData.inverted())
+        for patch in axes.patches
+    }
     assert set(spans) == {PALE["good"].lower(), PALE["poor"].lower()}
     low, high = axes.get_ylim()
     assert (spans[PALE["good"].lower()].y0, spans[PALE["good"].lower()].y1) == pytest.approx((low, 2.0))
@@ -228,7 +241,10 @@ def test_what_is_shaded_ends_where_its_axis_does_and_a_rule_is_where_it_says():
 
 
 def test_callouts_are_in_their_panel_and_not_over_each_other():
-    callouts = [Callout(f"{word} that takes two lines at least", x, y) for word, x, y in (("one", 32.0, 1.0), ("two", 128.0, 4.0), ("three", 128.0, 3.8))]
+    callouts = [
+        Callout(f"{word} that takes two lines at least", x, y)
+        for word, x, y in (("one", 32.0, 1.0), ("two", 128.0, 4.0), ("three", 128.0, 3.8))
+    ]
     figure = drawn(panel(Series("v1", "line", CURVE, "v1"), callouts=tuple(callouts)))
     axes = figure.axes[0]
     found = [frame(figure, text) for text in texts(figure) if isinstance(text, Annotation)]
@@ -292,36 +308,49 @@ def test_a_stranger_looks_the_same_in_every_chart():
     assert looks.of_variants(charts) == {"v1": STYLES["v1"], "a:B": OTHERS[0], "c:D": OTHERS[1]}
 
 
-HOSTILE = ("$\\frac{1}{0}$", "a\nb\r\tc", "\x00\x1b[31m\u202e", "_hidden", "\ud800", "漢字 🙂", "x" * 400, "<b>&amp;</b>", "", "{}%s")
+HOSTILE = (
+    "$\\frac{1}{0}$",
+    "a\nb\r\tc",
+    "\x00\x1b[31m\u202e",
+    "_hidden",
+    "\ud800",
+    "漢字 🙂",
+    "<b>&amp;</b>",
+    "",
+    "{}%s",
+    "x" * 400,
+)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_is_drawn_as_text_within_the_figure(name, tmp_path):
-    line = Series(name, "line", tuple(replace(point, label=name) for point in CURVE), name)
-    bar = Series("v1", "bars", (Point(0.0, 1.0, label=name),), "v1", phase=name)
+def test_hostile_names_are_drawn_as_texts_within_the_figure():
+    lines = [Series(name, "line", tuple(replace(point, label=name) for point in CURVE), name) for name in HOSTILE]
+    bars = [Series("v1", "bars", (Point(float(at), 1.0, label=name),), "v1", name) for at, name in enumerate(HOSTILE)]
+    part = [Series(name, "slices", (Point(0.0, 1.0, label=name),)) for name in HOSTILE]
     decorations = {
-        "zones": (Zone("y", None, 2.0, "good", name),),
-        "rules": (Rule("y", 1.0, "poor", name), Rule("x", 64.0, "poor", name)),
-        "callouts": (Callout(name, 64.0, 2.0),),
-        "corners": (Corner(name, 0.5, 0.5),),
+        "zones": tuple(Zone("y", float(at), at + 1.0, "good", name) for at, name in enumerate(HOSTILE)),
+        "rules": tuple(Rule("y", 1.0, "poor", name) for name in HOSTILE),
+        "callouts": tuple(Callout(name, 64.0, 2.0) for name in HOSTILE),
+        "corners": tuple(Corner(name, 0.5, 0.5) for name in HOSTILE),
     }
+    long, formula = HOSTILE[-1], HOSTILE[0]
     panels = (
-        panel(line, x=replace(T, label=name), y=Axis(name), title=name, **decorations),
-        panel(bar, x=Axis(name, "names", names=(name,)), title=name),
-        panel(Series(name, "slices", (Point(0.0, 1.0, label=name),)), y=Axis(name), title=name),
+        panel(*lines, x=replace(T, label=long), y=Axis(long), title=long, **decorations),
+        panel(*bars, x=Axis(formula, "names", names=HOSTILE), y=Axis(formula), title=formula),
+        panel(*part, y=Axis(long), title=long),
     )
-    figure = drawn(*panels, title=name, insights=(name,))
+    figure = drawn(*panels, title=long, insights=HOSTILE)
     with style.applied():
         assert len(list(style.pictures(figure))) == 2
-    whole = figure.bbox
     for text in texts(figure):
         box = frame(figure, text)
-        assert box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1, text.get_text()
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, text.get_text()
+    said = {text.get_text() for text in texts(figure)}
+    assert formula in said and not any(odd in text for text in said for odd in "\x00\x1b\u202e\ud800")
 
 
 @pytest.mark.parametrize("scale", get_args(Scale))
-@pytest.mark.parametrize("form", get_args(Form))
-def test_no_figures_are_too_odd_to_be_drawn(form, scale):
+@pytest.mark.parametrize("forms", [("slices",), tuple(form for form in get_args(Form) if form != "slices")], ids=len)
+def test_no_figures_are_too_odd_to_be_drawn(forms, scale):
     odd = (
         (),
         (Point(1.0, 1.0),),
@@ -331,9 +360,10 @@ def test_no_figures_are_too_odd_to_be_drawn(form, scale):
     )
     axis = Axis("", scale, names=("v0", "v1")) if scale == "names" else Axis("", scale)
     decorations = {"rules": (Rule("y", -5.0, label="rule"),), "zones": (Zone("x", 9e9, None, "poor", "zone"),)}
-    panels = [panel(Series("v1", form, points, "v1"), x=axis, y=axis, **decorations) for points in odd]
-    figure = drawn(*panels[:3]), drawn(*panels[3:])
-    assert [len(one.axes) for one in figure] == [3, 2]
+    panels = [
+        panel(*(Series("v1", form, points, "v1") for form in forms), x=axis, y=axis, **decorations) for points in odd
+    ]
+    assert len(drawn(*panels).axes) == len(odd)
 
 
 def test_a_chart_of_nothing_is_refused_by_its_name():
@@ -356,7 +386,7 @@ def test_a_picture_is_the_same_each_time_and_nothing_half_written_is_left(tmp_pa
 
 
 def test_what_is_described_twice_under_one_name_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="one.*twice"):
+    with pytest.raises(ValueError, match="more than one chart is named one"):
         drawing.draw([Chart("one", "One", (bars(),))] * 2, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -368,11 +398,11 @@ def test_matplotlibs_own_settings_come_back():
 
 
 def test_whoever_set_matplotlib_otherwise_gets_the_same_picture():
-    plain = [data for _, data in style.pictures(drawn(bars()))]
+    plain = next(data for _, data in style.pictures(drawn(bars())))
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
         figure = drawn(bars())
     assert np.allclose(figure.get_size_inches(), drawn(bars()).get_size_inches())
-    assert [data for _, data in style.pictures(figure)][0] == plain[0]
+    assert next(data for _, data in style.pictures(figure)) == plain
 
 
 def test_each_form_has_a_sample_for_the_legend():

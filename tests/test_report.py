@@ -108,7 +108,9 @@ def test_plot_writes_each_chart_in_three_forms_and_says_what_it_did_not_draw(tmp
     out = capsys.readouterr().out
     said = "not drawn: comparison_per_token_latency: no latency was measured: pytest benchmarks/bench_latency.py"
     assert said in out
-    assert out.splitlines()[-1].startswith(f"wrote 4 files: {tmp_path / 'report' / 'table.md'}, and as PNG, PDF and CSV ")
+    assert out.splitlines()[-1].startswith(
+        f"wrote 4 files: {tmp_path / 'report' / 'table.md'}, and as PNG, PDF and CSV "
+    )
 
 
 def test_a_name_from_a_file_stays_in_the_directory_of_the_report(tmp_path, capsys):

@@ -71,7 +71,8 @@ def at_marks(ground: Ground, panel: Panel) -> None:
     ]
     gap = TOUCHING * ground.point
     for group in placing.clusters([place for _, place in labelled], gap):
-        text = ground.text(", ".join(dict.fromkeys(labelled[number][0] for number in group)), SIZE, INK)
+        together = ", ".join(dict.fromkeys(labelled[number][0] for number in group))
+        text = ground.text(shortened(together, LONG), SIZE, INK)
         ground.put(text, placing.beside(labelled[group[0]][1], *ground.size(text), gap))
 
 
