@@ -1,5 +1,6 @@
 """Charts as pictures: PNG and PDF of each, the same bytes from the same chart."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from kvgpt.report.drawing import looks, sheet
 
 def draw(charts: Sequence[Chart], directory: Path) -> list[Path]:
     """Write ``<name>.png`` and ``<name>.pdf`` of each chart. A variant looks the same in all of them."""
+    stems = [whole.stem(chart.name) for chart in charts]
+    if twice := [name for name, count in Counter(stems).items() if count > 1]:
+        raise ValueError(f"more than one chart is named {', '.join(twice)}: one would replace the other")
     variants = looks.of_variants(charts)
     written = []
-    for chart in charts:
+    for chart, stem in zip(charts, stems, strict=True):
         with style.applied():
             drawn = sheet.figure(chart, variants)
             for suffix, picture in style.pictures(drawn):
-                written.append(whole.write(directory / f"{whole.stem(chart.name)}.{suffix}", picture))
+                written.append(whole.write(directory / f"{stem}.{suffix}", picture))
     return written

@@ -17,6 +17,7 @@ from kvgpt.report.drawing.scales import drawable
 INK, RULE = "#222222", "#555555"
 PAPER = "#FFFFFF"
 BARS = ("bars", "stack")
+WITH_INTERVALS = ("line", "marks", "bars", "band")
 UNFILLED = "x+|_1234"  # markers that are lines
 SIZES = {"*": 8.5, "p": 6.5, "d": 6.5, "x": 6.0, "+": 7.0, "|": 7.5} | dict.fromkeys("1234", 8.0)  # points; others 5.5
 BESIDE, ALONE = 0.84, 0.66  # of the distance between two places: all bars of a place, and one

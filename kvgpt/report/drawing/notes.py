@@ -1,233 +1,116 @@
-"""Texts in a panel: names of corners, rules and zones, labels of points, callouts; each where it covers the least."""
+"""Texts in a panel: names of its corners, rules and zones, labels, callouts; those with the least choice come first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.text import Text
 
-from kvgpt.report.chart import Callout, Panel, Point, Rule, Zone
+from kvgpt.report.chart import Callout, Corner, Panel, Rule, Zone
 from kvgpt.report.colours import TONES
-from kvgpt.report.drawing import placing
-from kvgpt.report.drawing.forms import BARS, INK, PAPER, Slot
-from kvgpt.report.drawing.placing import Box, Dots, Place
-from kvgpt.report.drawing.scales import drawable
+from kvgpt.report.drawing import labels, placing
+from kvgpt.report.drawing.forms import PAPER, Slot
+from kvgpt.report.drawing.ground import Ground, ground
+from kvgpt.report.drawing.looks import Look
+from kvgpt.report.drawing.placing import Box
 from kvgpt.report.drawing.wording import shortened, wrapped
 
 SMALL, NORMAL = 7.5, 8.0  # points
-NARROW = 26  # characters in a line of a callout
-BROADER = 1.45  # than its bar a label may be
+LONGEST, NARROW = 48, 26  # characters: of a name, and in a line of a callout
+QUIET = "#6B6B6B"
 
 
-@dataclass
-class Notes:
-    """The texts of one panel, written after its axes have their places: all here is in pixels."""
+def write(
+    axes: Axes, renderer: RendererAgg, panel: Panel, looks: Sequence[Look], slots: Sequence[Sequence[Slot]]
+) -> None:
+    """Write all of them on axes that have their place."""
+    on = ground(axes, renderer, panel, slots)
+    for corner in panel.corners:
+        _corner(on, corner)
+    labels.at_bars(on, panel, slots)
+    labels.in_stacks(on, panel, looks, slots)
+    for rule in panel.rules:
+        _rule(on, rule)
+    for zone in panel.zones:
+        _zone(on, zone)
+    labels.at_marks(on, panel)
+    for callout in sorted(panel.callouts, key=lambda one: -one.y):  # the highest first, as a text goes above its point
+        _callout(on, callout)
 
-    axes: Axes
-    panel: Panel
-    slots: Sequence[Sequence[Slot]]
-    renderer: RendererAgg
-    taken: list[Box] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        box = self.axes.get_window_extent(self.renderer)
-        self.bounds = Box(box.x0 + 2, box.y0 + 2, box.x1 - 2, box.y1 - 2)
-        self.pixel = self.renderer.points_to_pixels(1.0)
-        self.dots = self._dots()
+def _corner(on: Ground, corner: Corner) -> None:
+    text = on.text(shortened(corner.text, LONGEST), NORMAL, QUIET, style="italic")
+    x = on.bounds.left + corner.across * (on.bounds.right - on.bounds.left)
+    y = on.bounds.bottom + corner.up * (on.bounds.top - on.bounds.bottom)
+    on.put(text, [Box.around((x, y), *on.size(text))])
 
-    def write(self) -> None:
-        """All of them, what has least choice first."""
-        for corner in self.panel.corners:
-            text = self._text(shortened(corner.text, 40), NORMAL, "#6B6B6B", style="italic")
-            x = self.bounds.left + corner.across * (self.bounds.right - self.bounds.left)
-            y = self.bounds.bottom + corner.up * (self.bounds.top - self.bounds.bottom)
-            self._put(text, [Box.around((x, y), *self._size(text))])
-        self._labels_of_bars()
-        for rule in self.panel.rules:
-            self._rule(rule)
-        for zone in self.panel.zones:
-            self._zone(zone)
-        self._labels_of_marks()
-        for callout in self.panel.callouts:
-            self._callout(callout)
 
-    def _rule(self, rule: Rule) -> None:
-        at = self._pixels(rule.at, rule.at)[0 if rule.axis == "x" else 1]
-        ends = (self.bounds.left, self.bounds.right) if rule.axis == "x" else (self.bounds.bottom, self.bounds.top)
-        if not rule.label or not ends[0] - 3 <= at <= ends[1] + 3:
-            return
-        text = self._text(shortened(rule.label, 48), SMALL, TONES[rule.tone])
-        width, height = self._size(text)
-        if rule.axis == "y":
-            ups, acrosses = (
-                (at + height / 2 + 2, at - height / 2 - 2),
-                (self.bounds.right - width / 2, self.bounds.left + width / 2),
-            )
-            places = [(across, up) for up in ups for across in acrosses]
-        else:
-            gap = width / 2 + 4
-            places = [
-                (at + side * gap, up)
-                for up in (self.bounds.top - height / 2, self.bounds.bottom + height / 2)
-                for side in (1, -1)
-            ]
-        self._put(text, [Box.around(place, width, height) for place in places], backed=True)
+def _rule(on: Ground, rule: Rule) -> None:
+    """Its name at one of its ends, on either side."""
+    across = rule.axis == "x"
+    at = on.pixels(rule.at, rule.at)[0 if across else 1]
+    bounds = on.bounds
+    low, high = (bounds.left, bounds.right) if across else (bounds.bottom, bounds.top)
+    if not rule.label or not low <= at <= high:
+        return
+    text = on.text(shortened(rule.label, LONGEST), SMALL, TONES[rule.tone])
+    width, height = on.size(text)
+    if across:
+        ends = (bounds.top - height / 2, bounds.bottom + height / 2)
+        places = [(at + side * (width / 2 + 4), end) for end in ends for side in (1, -1)]
+    else:
+        ends = (bounds.right - width / 2, bounds.left + width / 2)
+        places = [(end, at + side * (height / 2 + 3)) for side in (1, -1) for end in ends]
+    on.put(text, [Box.around(place, width, height) for place in places], backed=True)
 
-    def _zone(self, zone: Zone) -> None:
-        """Its name in one of its corners, where it is in view and large enough for one."""
-        if not zone.label:
-            return
-        bounds, across = self.bounds, zone.axis == "x"
-        start, end = (bounds.left, bounds.right) if across else (bounds.bottom, bounds.top)
-        low, high = (
-            otherwise if value is None else min(max(self._pixels(value, value)[0 if across else 1], start), end)
-            for value, otherwise in ((zone.low, start), (zone.high, end))
-        )
-        box = Box(low, bounds.bottom, high, bounds.top) if across else Box(bounds.left, low, bounds.right, high)
-        text = self._text(shortened(zone.label, 48), SMALL, TONES[zone.tone], style="italic")
-        width, height = self._size(text)
-        if width > box.right - box.left or height > box.top - box.bottom:
-            text.remove()
-            return
-        corners = [
-            Box.around((x, y), width, height)
-            for y in (box.top - height / 2 - 1, box.bottom + height / 2 + 1)
-            for x in (box.right - width / 2 - 2, box.left + width / 2 + 2, box.centre[0])
-        ]
-        self._put(text, corners, backed=True)
 
-    def _labels_of_bars(self) -> None:
-        for series, slots in zip(self.panel.series, self.slots, strict=True):
-            for point, slot in zip(series.points, slots, strict=True):
-                if point.label and series.form in BARS:
-                    text = self._text(shortened(point.label, 30), SMALL, INK)
-                    write = self._in_segment if series.form == "stack" else self._at_end
-                    write(text, point, slot)
-
-    def _in_segment(self, text: Text, point: Point, slot: Slot) -> None:
-        """In the middle of a segment that has room for it."""
-        x, low = self._pixels(slot.x, slot.foot)
-        high = self._pixels(slot.x, slot.foot + drawable(point.y))[1]
-        width, height = self._size(text)
-        if height > high - low:
-            text.remove()
-            return
-        text.set_color(PAPER)
-        self._put(text, [Box.around((x, (low + high) / 2), width, height)])
-
-    def _at_end(self, text: Text, point: Point, slot: Slot) -> None:
-        """Beyond a bar and its whisker; upright where it is wider than the bar."""
-        left, right = (self._pixels(slot.x + side * slot.width / 2, 0.0)[0] for side in (-1, 1))
-        if self._size(text)[0] > BROADER * (right - left):
-            text.set_rotation(90)
-        width, height = self._size(text)
-        way = -1 if point.y < 0 else 1
-        end = point.low if point.y < 0 else point.high
-        x, y = self._pixels(slot.x, point.y if end is None else end)
-        heights = (y + way * (2 * self.pixel + (0.5 + further) * height) for further in (0.0, 0.7, 1.4))
-        self._put(text, [Box.around((x, up), width, height) for up in heights])
-
-    def _labels_of_marks(self) -> None:
-        """Those of points that coincide are written once, one after the other."""
-        labelled = [
-            (shortened(point.label, 40), self._pixels(point.x, point.y))
-            for series in self.panel.series
-            if series.form not in (*BARS, "slices")
-            for point in series.points
-            if point.label
-        ]
-        for group in placing.clusters([place for _, place in labelled], 4 * self.pixel):
-            text = self._text(", ".join(dict.fromkeys(labelled[number][0] for number in group)), SMALL, INK)
-            self._put(text, placing.beside(labelled[group[0]][1], *self._size(text), 4 * self.pixel))
-
-    def _callout(self, callout: Callout) -> None:
-        colour = TONES[callout.tone]
-        text = self._text(wrapped(callout.text, NARROW), NORMAL, colour)
-        width, height = self._size(text)
+def _zone(on: Ground, zone: Zone) -> None:
+    """Its name in one of its corners, where what is in view of it has room for one."""
+    if not zone.label:
+        return
+    box = _in_view(on, zone)
+    text = on.text(shortened(zone.label, LONGEST), SMALL, TONES[zone.tone], style="italic")
+    width, height = on.size(text)
+    if width > box.right - box.left or height > box.top - box.bottom:
         text.remove()
-        pad = 3 * self.pixel
-        x, y = self._pixels(callout.x, callout.y)
-        bounds = self.bounds
-        anchor = min(max(x, bounds.left), bounds.right), min(max(y, bounds.bottom), bounds.top)
-        candidates = placing.around(anchor, width + 2 * pad, height + 2 * pad, NORMAL * self.pixel)
-        box = placing.best(candidates, bounds, self.taken, self.dots, pointing_to=anchor)
-        self.taken.append(box)
-        self.axes.annotate(
-            wrapped(callout.text, NARROW),
-            self._share(anchor),
-            self._share(box.centre),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            ha="center",
-            va="center",
-            fontsize=NORMAL,
-            color=colour,
-            bbox={
-                "boxstyle": "round,pad=0.3",
-                "facecolor": PAPER,
-                "edgecolor": colour,
-                "linewidth": 0.6,
-                "alpha": 0.92,
-            },
-            arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 0.9, "shrinkA": 2, "shrinkB": 4},
-            zorder=6,
-        )
+        return
+    ups = (box.top - height / 2 - 1, box.bottom + height / 2 + 1)
+    acrosses = (box.right - width / 2 - 2, box.left + width / 2 + 2, box.centre[0])
+    on.put(text, [Box.around((x, y), width, height) for y in ups for x in acrosses], backed=True)
 
-    def _text(self, text: str, size: float, colour: str, style: str = "normal") -> Text:
-        return self.axes.text(
-            0.5,
-            0.5,
-            text,
-            transform=self.axes.transAxes,
-            ha="center",
-            va="center",
-            fontsize=size,
-            color=colour,
-            style=style,
-            zorder=5,
-        )
 
-    def _put(self, text: Text, candidates: Sequence[Box], backed: bool = False) -> None:
-        box = placing.best(candidates, self.bounds, self.taken, self.dots)
-        self.taken.append(box)
-        text.set_position(self._share(box.centre))
-        if backed and box.holds(self.dots):
-            text.set_bbox({"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1.0})
+def _in_view(on: Ground, zone: Zone) -> Box:
+    bounds, across = on.bounds, zone.axis == "x"
+    start, end = (bounds.left, bounds.right) if across else (bounds.bottom, bounds.top)
+    low, high = (
+        edge if value is None else min(max(on.pixels(value, value)[0 if across else 1], start), end)
+        for value, edge in ((zone.low, start), (zone.high, end))
+    )
+    return Box(low, bounds.bottom, high, bounds.top) if across else Box(bounds.left, low, bounds.right, high)
 
-    def _size(self, text: Text) -> tuple[float, float]:
-        box = text.get_window_extent(self.renderer)
-        return box.width, box.height
 
-    def _pixels(self, x: float, y: float) -> Place:
-        """Where a point of the data is; what a logarithmic axis has no place for is at its end."""
-        with np.errstate(all="ignore"):
-            across, up = self.axes.transData.transform((drawable(x), drawable(y)))
-        return float(np.nan_to_num(across, neginf=-1e6, posinf=1e6)), float(np.nan_to_num(up, neginf=-1e6, posinf=1e6))
-
-    def _share(self, place: Place) -> Place:
-        bounds = self.axes.get_window_extent(self.renderer)
-        return (place[0] - bounds.x0) / bounds.width, (place[1] - bounds.y0) / bounds.height
-
-    def _dots(self) -> Dots:
-        """What texts had better not cover: points, the lines between them, and bars."""
-        found: list[Place] = []
-        for series, slots in zip(self.panel.series, self.slots, strict=True):
-            places = [self._pixels(point.x, point.y) for point in series.points]
-            if series.form in BARS:
-                for slot, point in zip(slots, series.points, strict=True):
-                    for x in (slot.x - slot.width / 2, slot.x, slot.x + slot.width / 2):
-                        found += placing.between(
-                            self._pixels(x, slot.foot), self._pixels(x, slot.foot + drawable(point.y))
-                        )
-            elif series.form == "marks" or len(places) < 2:
-                found += places
-            elif series.form not in ("band", "region"):
-                found += [dot for one, other in pairwise(places) for dot in placing.between(one, other)]
-        for rule in self.panel.rules:
-            across, up = self._pixels(rule.at, rule.at)
-            ends = ((across, self.bounds.bottom), (across, self.bounds.top))
-            found += placing.between(*(ends if rule.axis == "x" else ((self.bounds.left, up), (self.bounds.right, up))))
-        return np.array(found, dtype=float).reshape(-1, 2)
+def _callout(on: Ground, callout: Callout) -> None:
+    """A text in a frame, and an arrow to its point: to the edge, where the point is out of view."""
+    words, colour = wrapped(callout.text, NARROW), TONES[callout.tone]
+    measured = on.text(words, NORMAL, colour)
+    width, height = (side + 6 * on.point for side in on.size(measured))
+    measured.remove()
+    x, y = on.pixels(callout.x, callout.y)
+    bounds = on.bounds
+    point = min(max(x, bounds.left), bounds.right), min(max(y, bounds.bottom), bounds.top)
+    box = on.take(placing.around(point, width, height, NORMAL * on.point), pointing_to=point)
+    on.dots = np.vstack([on.dots, placing.between(box.centre, point)])  # no other arrow is to cross this one
+    on.axes.annotate(
+        words,
+        on.share(point),
+        on.share(box.centre),
+        xycoords="axes fraction",
+        textcoords="axes fraction",
+        ha="center",
+        va="center",
+        fontsize=NORMAL,
+        color=colour,
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": PAPER, "edgecolor": colour, "linewidth": 0.6, "alpha": 0.92},
+        arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 0.9, "shrinkA": 2, "shrinkB": 4},
+        zorder=6,
+    )

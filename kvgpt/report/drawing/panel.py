@@ -49,7 +49,8 @@ def _up(panel: Panel, slots: Sequence[Sequence[Slot]]) -> Iterator[float]:
     for series, here in zip(panel.series, slots, strict=True):
         for point, slot in zip(series.points, here, strict=True):
             yield slot.foot + point.y
-            yield from (end for end in (point.low, point.high) if end is not None)
+            shown = (point.low, point.high) if series.form in forms.WITH_INTERVALS else ()
+            yield from (end for end in shown if end is not None)
             yield from (slot.foot,) if series.form in forms.BARS else ()
     yield from (rule.at for rule in panel.rules if rule.axis == "y")
     yield from (callout.y for callout in panel.callouts)

@@ -8,24 +8,25 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Wedge
 
 from kvgpt.report.chart import Panel, Point
-from kvgpt.report.colours import contrast
 from kvgpt.report.drawing.forms import INK, PAPER, SHADE
+from kvgpt.report.drawing.labels import on
 from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.scales import drawable
-from kvgpt.report.drawing.wording import broken, number, shortened
+from kvgpt.report.drawing.wording import number, shortened, wrapped
 
 SMALL = 0.06  # a share that has no room for its label
 LABEL = 8.0  # points
 BROAD = 12  # characters in a line of a label on a slice
 APART = 0.22  # radii between two labels outside
-OUT, INSIDE, OUTSIDE, EDGE = 0.09, 0.62, 1.32, 1.95  # radii: of pulled out slices, of labels, and of what is shown
+OUT, INSIDE, OUTSIDE = 0.09, 0.62, 1.32  # radii: of pulled out slices and of labels
+EDGE, HIGH = 1.95, 1.45  # radii: half the width and height of what is shown, at least
 
 
 def paint(axes: Axes, panel: Panel, looks: Sequence[Look]) -> None:
-    """Draw a panel of slices, clockwise from the top."""
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-    axes.set(xlim=(-EDGE, EDGE), ylim=(-1.45, 1.45))
+    """Draw a panel of slices, clockwise from the top, on axes that have their place."""
+    box = axes.get_window_extent()
+    wide, high = max(EDGE, HIGH * box.width / box.height), max(HIGH, EDGE * box.height / box.width)
+    axes.set(xlim=(-wide, wide), ylim=(-high, high))
     slices = [
         (point, series, look)
         for series, look in zip(panel.series, looks, strict=True)
@@ -45,13 +46,13 @@ def paint(axes: Axes, panel: Panel, looks: Sequence[Look]) -> None:
         if small:
             outside.append((middle, label(point, share, panel.y.label)))
         else:
-            ink = max(PAPER, INK, key=lambda one: contrast(one, colour)) if not series.faint else INK
-            text = "\n".join(broken(label(point, share, panel.y.label), BROAD))
+            ink = INK if series.faint else on(colour)
+            text = wrapped(label(point, share, panel.y.label), BROAD)
             axes.text(*_at(middle, INSIDE), text, ha="center", va="center", fontsize=LABEL, color=ink)
         start = end
     for one in spread(outside):
         _outside(axes, *one)
-    axes.text(0, -1.42, shortened(panel.y.label, 60), ha="center", va="bottom", fontsize=LABEL)
+    axes.text(0, -high, shortened(panel.y.label, 60), ha="center", va="bottom", fontsize=LABEL)
 
 
 def label(point: Point, share: float, of: str) -> str:

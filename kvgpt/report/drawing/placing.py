@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 Place = tuple[float, float]
 Dots = NDArray[np.float64]  # (N, 2)
 
-COVERED_TEXT, COVERED_DOT, AWAY = 1000.0, 4.0, 1.0  # what a candidate costs: a share, each, a text's height
+COVERED_TEXT, COVERED_DOT, AWAY = 1000.0, 1.5, 1.5  # what a candidate costs: a share, each, a text's height
 DIRECTIONS = tuple(range(90, 450, 30))  # degrees, above first
+HIDDEN_POINT = 500  # dots, as it were
 BETWEEN = 40
-DISTANCES = (2.0, 3.2, 4.8, 7.0, 10.0)  # in heights of a line
+DISTANCES = (2.0, 3.2, 4.8, 7.0, 10.0, 14.0, 19.0)  # in heights of a line
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Box:
         across = max(bounds.left - self.left, 0.0) or min(bounds.right - self.right, 0.0)
         up = max(bounds.bottom - self.bottom, 0.0) or min(bounds.top - self.top, 0.0)
         return Box(self.left + across, self.bottom + up, self.right + across, self.top + up)
+
+    def grown(self, by: float) -> "Box":
+        return Box(self.left - by, self.bottom - by, self.right + by, self.top + by)
 
     def shared(self, other: "Box") -> float:
         """The area of both."""
@@ -90,17 +94,30 @@ def best(
 
     def cost(box: Box) -> float:
         texts = sum(box.shared(other) for other in taken) / box.area if box.area else 0.0
-        arrow = [] if pointing_to is None else between(box.centre, pointing_to)
-        crossed = sum(other.holds(np.array(arrow)) for other in taken if arrow)
+        crossed = 0 if pointing_to is None else _crossed(box, pointing_to, taken, dots)
         away = hypot(box.centre[0] - first.centre[0], box.centre[1] - first.centre[1]) / ((box.top - box.bottom) or 1.0)
         return COVERED_TEXT * texts + COVERED_DOT * (box.holds(dots) + crossed) + AWAY * away
 
     return min(moved, key=cost)
 
 
-def between(one: Place, other: Place) -> list[Place]:
+def _crossed(box: Box, point: Place, taken: Sequence[Box], dots: Dots) -> int:
+    """What an arrow from a box to a point goes over: dots of texts on its way, and of the data but near its tip. A box
+    on the point itself has no arrow.
+    """
+    if box.grown((box.top - box.bottom) / 4).holds(np.array([point])):
+        return HIDDEN_POINT
+    arrow = np.array(between(box.centre, point))
+    over = sum(other.holds(arrow) for other in taken)
+    near = (box.top - box.bottom) / 2
+    away = dots[np.hypot(*(dots - np.array(point)).T) > near]
+    gaps = np.hypot(*(away[:, None] - arrow[None]).T).min(axis=0, initial=np.inf)
+    return over + int((gaps < near / 4).sum())
+
+
+def between(one: Place, other: Place, steps: int = BETWEEN) -> list[Place]:
     """Dots that stand for the stretch from one place to another."""
-    shares = [step / BETWEEN for step in range(BETWEEN + 1)]
+    shares = [step / steps for step in range(steps + 1)]
     return [(one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])) for share in shares]
 
 

@@ -47,7 +47,7 @@ def _padded(low: float, high: float, above: float) -> tuple[float, float]:
 
 def _padded_log(low: float, high: float, above: float) -> tuple[float, float]:
     span = max(log10(high) - log10(low), 0.15)
-    return 10 ** max(log10(low) - BELOW * span, -300), 10 ** min(log10(high) + above * span, 300)
+    return 10.0 ** max(log10(low) - BELOW * span, -300), 10.0 ** min(log10(high) + above * span, 300)
 
 
 def _padded_symlog(low: float, high: float, above: float) -> tuple[float, float]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
-from textwrap import wrap
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -13,16 +13,15 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kvgpt.recipes import Style
 from kvgpt.report.chart import Chart, Panel, Series
-from kvgpt.report.drawing import forms, looks, panel, pie
+from kvgpt.report.drawing import forms, looks, measure, notes, panel, pie
 from kvgpt.report.drawing.looks import Look
-from kvgpt.report.drawing.notes import Notes
-from kvgpt.report.drawing.wording import plain, shortened, wrapped
+from kvgpt.report.drawing.wording import lines, shortened, wrapped
 
 WIDTHS = {1: 6.6, 2: 4.9, 3: 4.3}  # inches of a panel, by their number in a row
 HEIGHT, BESIDE = 3.6, 0.75  # of a panel, and what the marks of its y axis take of its width
 MARGIN, GAP = 0.14, 0.1  # at the edges, and between legend and caption
 TITLE, LINE = 0.22, 0.167  # of a line of the title, and of the legend or the caption
-LETTER, LARGER, LARGEST = 0.061, 0.071, 0.1  # of a letter in the caption, in a panel's title, in the title: about
+TITLED, HEADED, PLAIN = 11.0, 9.5, 8.0  # points: of the title, of a panel's, and of legend and caption
 SAMPLE = 0.62  # of a sample in the legend with the space beside it
 ENTRY = 64  # characters of an entry in the legend
 
@@ -65,8 +64,10 @@ def figure(chart: Chart, variants: Mapping[str, Style]) -> Figure:
     drawn.draw_without_rendering()  # now the axes have their places, and keep them
     drawn.set_layout_engine("none")
     for place, one in enumerate(chart.panels):
-        if not pie.is_pie(one):
-            Notes(axes[place], one, slots[place], canvas.get_renderer()).write()
+        if pie.is_pie(one):
+            pie.paint(axes[place], one, every[place])
+        else:
+            notes.write(axes[place], canvas.get_renderer(), one, every[place], slots[place])
     return drawn
 
 
@@ -74,14 +75,15 @@ def laid_out(chart: Chart, entries: Sequence[str]) -> Sheet:
     """Panels in rows, as many entries of the legend side by side as fit, the insights one below the other."""
     columns = _columns(len(chart.panels))
     room = WIDTHS[columns] * columns - 2 * MARGIN
-    title = wrapped(chart.title, int(room / LARGEST), lines=2)
-    letters = int(room / LETTER)
-    caption = [line for one in chart.insights for line in wrap(plain(one), letters, subsequent_indent="   ")]
-    fit = max(1, int(room / (SAMPLE + LETTER * max(map(len, entries), default=1))))
-    lines = ceil(len(entries) / fit)
+    title = wrapped(chart.title, room, 2, partial(measure.width, size=TITLED, weight="bold"))
+    caption = [
+        line for one in chart.insights for line in lines(one, room, partial(measure.width, size=PLAIN), indent="   ")
+    ]
+    fit = max(1, int(room / (SAMPLE + max((measure.width(entry, PLAIN) for entry in entries), default=0.0))))
+    rows = ceil(len(entries) / fit)
     legend_from = MARGIN / 2 + (LINE * len(caption) + GAP if caption else 0.0)
-    panels_from = legend_from + (LINE * lines + GAP if entries else 0.0)
-    across = ceil(len(entries) / lines) if entries else 0
+    panels_from = legend_from + (LINE * rows + GAP if entries else 0.0)
+    across = ceil(len(entries) / rows) if entries else 0
     return Sheet(columns, ceil(len(chart.panels) / columns), across, title, tuple(caption), legend_from, panels_from)
 
 
@@ -117,9 +119,9 @@ def _grid(drawn: Figure, sheet: Sheet, panels: int) -> list[Axes]:
 
 
 def _paint(axes: Axes, one: Panel, seen: Sequence[Look], slots: Sequence[Sequence[forms.Slot]], inches: float) -> None:
-    axes.set_title(wrapped(one.title, int(inches / LARGER), lines=2))
+    axes.set_title(wrapped(one.title, inches, 2, partial(measure.width, size=HEADED)))
     if pie.is_pie(one):
-        pie.paint(axes, one, seen)
+        axes.set_axis_off()
     else:
         panel.paint(axes, one, seen, slots, inches)
 
@@ -127,9 +129,9 @@ def _paint(axes: Axes, one: Panel, seen: Sequence[Look], slots: Sequence[Sequenc
 def _frame(drawn: Figure, sheet: Sheet, entries: Mapping[str, Artist]) -> None:
     """What is around the panels."""
     left, top = MARGIN / sheet.width, 1 - MARGIN / sheet.height
-    drawn.text(left, top, sheet.title, size=11, weight="bold", va="top")
+    drawn.text(left, top, sheet.title, size=TITLED, weight="bold", va="top")
     caption = "\n".join(sheet.caption)
-    drawn.text(left, MARGIN / 2 / sheet.height, caption, size=8, va="bottom", linespacing=1.45)
+    drawn.text(left, MARGIN / 2 / sheet.height, caption, size=PLAIN, va="bottom", linespacing=1.45)
     if entries:
         drawn.legend(
             list(entries.values()),

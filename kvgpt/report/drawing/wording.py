@@ -1,9 +1,12 @@
 """Texts as they are drawn: on one line, without what a font cannot show, and no longer than their place."""
 
 import re
-import textwrap
+from bisect import bisect_right
+from collections.abc import Callable
 
 ELLIPSIS = "…"
+EVENNESS = 30  # narrower widths that are tried
+INSEPARABLE = re.compile(r" (?==)|(?<==) |(?<=\d) (?=(?:[pnµmkMGTPE]?(?:s|B|J|W|bit)|°C)\b|%)")  # "T = 1,024", "3 ms"
 
 
 def plain(text: str) -> str:
@@ -20,24 +23,48 @@ def shortened(text: str, longest: int) -> str:
     return text[: longest - 1 - tail] + ELLIPSIS + text[len(text) - tail :]
 
 
-def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Even lines of at most ``width`` characters; what would need more of them is cut off with an ellipsis."""
-    text, width = plain(text), max(width, 8)
-    needed = len(textwrap.wrap(text, width))
-    if needed > lines:
-        return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=f" {ELLIPSIS}"))
-    narrower = (textwrap.wrap(text, letters) for letters in range(8, width + 1))
-    return "\n".join(next((made for made in narrower if len(made) <= needed), []))
+def lines(text: str, width: float, of: Callable[[str], float] = len, indent: str = "") -> list[str]:
+    """Lines of at most such a width, as ``of`` measures it; none parts a number from its unit. All but the first begin
+    with ``indent``, and a word that is too wide is parted.
+    """
+    words = INSEPARABLE.sub("\u00a0", plain(text)).split(" ")
+    made = [words[0]]
+    for word in words[1:]:
+        if of(f"{made[-1]} {word}") <= width:
+            made[-1] += f" {word}"
+        else:
+            made.append(indent + word)
+        made += _parted(made.pop(), width, of, indent)
+    return _parted(made[0], width, of, indent) + made[1:]
+
+
+def _parted(line: str, width: float, of: Callable[[str], float], indent: str) -> list[str]:
+    made = []
+    while of(line) > width and len(line) > len(indent) + 1:
+        fit = bisect_right(range(len(line)), width, lo=len(indent) + 2, key=lambda letters: of(line[:letters])) - 1
+        made.append(line[:fit])
+        line = indent + line[fit:]
+    return [*made, line]
+
+
+def wrapped(text: str, width: float, most: int = 3, of: Callable[[str], float] = len) -> str:
+    """At most so many lines, as even as can be; what needs more of them is cut off with an ellipsis."""
+    made = lines(text, width, of)
+    if len(made) > most:
+        return "\n".join([*made[: most - 1], made[most - 1][:-1] + ELLIPSIS])
+    widest = max(of(word) for word in " ".join(made).split(" "))
+    narrower = (lines(text, max(width * share / EVENNESS, widest), of) for share in range(EVENNESS // 3, EVENNESS))
+    return "\n".join(next((even for even in narrower if len(even) <= len(made)), made))
 
 
 def broken(name: str, width: int) -> list[str]:
     """The lines of a name that is parted after its joints, such as ``+``, where it is longer than ``width``."""
-    lines = [""]  # a part keeps its joint, and a space at its end counts for nothing
+    made = [""]  # a part keeps its joint, and a space at its end counts for nothing
     for part in re.split(r"(?<=[-+:._ ])", plain(name)):
-        if lines[-1] and len((lines[-1] + part).rstrip()) > width:
-            lines.append("")
-        lines[-1] += part
-    return [line.rstrip() for line in lines]
+        if made[-1] and len((made[-1] + part).rstrip()) > width:
+            made.append("")
+        made[-1] += part
+    return [line.rstrip() for line in made]
 
 
 def number(value: float) -> str:

@@ -1,0 +1,94 @@
+"""Labels of points: at the ends of bars, in the segments of stacks, beside marks."""
+
+from collections.abc import Sequence
+
+from matplotlib.text import Text
+
+from kvgpt.report.chart import Panel, Point
+from kvgpt.report.colours import contrast
+from kvgpt.report.drawing import placing
+from kvgpt.report.drawing.forms import BARS, INK, PAPER, Slot
+from kvgpt.report.drawing.ground import Ground
+from kvgpt.report.drawing.looks import Look
+from kvgpt.report.drawing.placing import Box
+from kvgpt.report.drawing.wording import shortened, wrapped
+
+SIZE = 7.5  # points
+SHORT, LONG = 30, 40  # characters: of a label at a bar, and beside a mark
+WAYS = ((1, 0, SIZE), (1, 0, 6.5), (2, 0, SIZE), (2, 0, 6.5), (1, 90, SIZE))  # lines, degrees, points: in this order
+STEPS = (0.0, 0.7, 1.4)  # heights by which a label is moved off a rule that goes through it
+TOUCHING = 4.0  # points
+
+
+def on(colour: str) -> str:
+    """The colour of a text on this one."""
+    return max(PAPER, INK, key=lambda ink: contrast(ink, colour))
+
+
+def at_bars(ground: Ground, panel: Panel, slots: Sequence[Sequence[Slot]]) -> None:
+    """Beyond the bars and their whiskers, in the first of the ways in which all of them have room."""
+    labelled = [
+        (point, slot)
+        for series, here in zip(panel.series, slots, strict=True)
+        for point, slot in zip(series.points, here, strict=True)
+        if point.label and series.form == "bars"
+    ]
+    for way in WAYS:
+        lines, degrees, size = way
+        texts = [ground.text(_on_lines(point.label, lines), size, INK, rotation=degrees) for point, _ in labelled]
+        boxes = [_beyond(ground, text, *one) for text, one in zip(texts, labelled, strict=True)]
+        if way == WAYS[-1] or not _crowded(ground, boxes):
+            break
+        for text in texts:
+            text.remove()
+    for text, box in zip(texts, boxes, strict=True):
+        height = box.top - box.bottom
+        ground.put(text, [Box(box.left, box.bottom + by * height, box.right, box.top + by * height) for by in STEPS])
+
+
+def in_stacks(ground: Ground, panel: Panel, looks: Sequence[Look], slots: Sequence[Sequence[Slot]]) -> None:
+    """In the middle of each segment that has room for one."""
+    for series, look, here in zip(panel.series, looks, slots, strict=True):
+        for point, slot in zip(series.points, here, strict=True) if series.form == "stack" else ():
+            text = ground.text(shortened(point.label, SHORT), SIZE, on(look.style.colour))
+            width, height = ground.size(text)
+            x, low = ground.pixels(slot.x, slot.foot)
+            high = ground.pixels(slot.x, slot.foot + point.y)[1]
+            if height > high - low:
+                text.remove()
+            else:
+                ground.put(text, [Box.around((x, (low + high) / 2), width, height)])
+
+
+def at_marks(ground: Ground, panel: Panel) -> None:
+    """Beside their points. Those of points that coincide are written once, one after the other."""
+    labelled = [
+        (shortened(point.label, LONG), ground.pixels(point.x, point.y))
+        for series in panel.series
+        if series.form not in BARS
+        for point in series.points
+        if point.label
+    ]
+    gap = TOUCHING * ground.point
+    for group in placing.clusters([place for _, place in labelled], gap):
+        together = ", ".join(dict.fromkeys(labelled[number][0] for number in group))
+        text = ground.text(shortened(together, LONG), SIZE, INK)
+        ground.put(text, placing.beside(labelled[group[0]][1], *ground.size(text), gap))
+
+
+def _on_lines(label: str, lines: int) -> str:
+    label = shortened(label, SHORT)
+    return wrapped(label, -(-len(label) // lines) + lines - 1)
+
+
+def _beyond(ground: Ground, text: Text, point: Point, slot: Slot) -> Box:
+    width, height = ground.size(text)
+    way, end = (-1, point.low) if point.y < 0 else (1, point.high)
+    x, y = ground.pixels(slot.x, point.y if end is None else end)
+    return Box.around((x, y + way * (2 * ground.point + height / 2)), width, height).inside(ground.bounds)
+
+
+def _crowded(ground: Ground, boxes: Sequence[Box]) -> bool:
+    """Whether labels cover each other, or bars."""
+    shared = any(box.shared(other) for place, box in enumerate(boxes) for other in boxes[place + 1 :])
+    return shared or any(box.holds(ground.bars) for box in boxes)
