@@ -32,7 +32,7 @@ def bench_latency(
     assert timed.result.shape == (batch_size, 1 + new_tokens), "the timed run made another number of tokens"
     metrics, claims = {}, []
     if timed:
-        first = [end - start for start, end in marks[-len(timed.seconds) :]]
+        first = [end - start for start, end in timed.of_rounds(marks)] if engine.streams else []
         metrics = {
             "total_latency": timed.time("total_latency"),
             "per_token_latency": timed.time("per_token_latency", 1 / new_tokens),

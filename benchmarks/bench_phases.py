@@ -27,7 +27,7 @@ def bench_phases(
     assert all(len(one) == new_tokens for one in generations), "the run made another number of tokens"
     metrics, notes, details, claims = {}, [], {}, []
     if timed:
-        counted = generations[-len(timed.seconds) :]
+        counted = timed.of_rounds(generations)
         metrics = summary(counted)
         metrics["per_token_latency"] = metric("per_token_latency", metrics["total_latency"]["value"] / new_tokens)
         notes = imbalance(metrics)

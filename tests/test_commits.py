@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ import kvgpt
 from kvgpt import record, recorded
 from kvgpt.measure import commits
 from kvgpt.measure.requirements import differences
+from kvgpt.measure.turns import CHANNEL
 
 PYPROJECT = '[project]\nname = "x"\nrequires-python = ">=3.11"\ndependencies = ["torch>=2", "numpy"]\n'
+FIELDS = ("words", "directory", "log", "watch", "environment")
 SECONDS = {"base": 0.001, "head": 0.002}
 
 
@@ -51,9 +54,17 @@ class Fake:
 
     def __init__(self, imports="{tree}/kvgpt/__init__.py"):
         self.imports, self.calls, self.trouble = imports, [], lambda side, number: None
+        self.at_once = []
         self.counts = dict.fromkeys(commits.SIDES, 0)
 
-    def __call__(self, command, directory, log, watch, environment=None):
+    def __call__(self, *commands):
+        self.at_once.append([(command.directory / "side").read_text() for command in commands])
+        for command in commands:
+            for descriptor in command.keeps:
+                os.close(descriptor)
+        return [self.one(*map(partial(getattr, command), FIELDS)) for command in commands]
+
+    def one(self, command, directory, log, watch, environment):
         side = (directory / "side").read_text()
         self.calls.append((side, command[1:], directory, environment))
         log.write(b"said\n")
@@ -116,6 +127,23 @@ def test_the_two_are_measured_in_turns_and_every_second_time_backwards(measure):
     assert order == ["base", "head", "head", "base", "base", "head", "head", "base"]
     backwards = ["kvgpt.measure.backwards" in command for _, command in fake.passes()]
     assert backwards == [False, False, True, True] * 2, "each side meets either order of its cases as often"
+
+
+def test_where_both_commits_can_the_two_run_at_once_and_take_turns(measure, clone):
+    fake = Fake()
+    measure(fake, passes=3)
+    assert all(len(sides) == 1 for sides in fake.at_once), "neither knows how to"
+    clone.commit({"kvgpt/measure/turns.py": "", "side": "base"})
+    apart = Fake()
+    measure(apart, passes=1, folder=clone.path.parent / "apart")
+    assert all(len(sides) == 1 for sides in apart.at_once), "one of the two does not"
+    clone.commit({"side": "head"})
+    fake = Fake()
+    measure(fake, passes=3, folder=clone.path.parent / "together")
+    assert [sides for sides in fake.at_once if len(sides) > 1] == [["base", "head"], ["head", "base"], ["base", "head"]]
+    roles = [environment[CHANNEL].partition(":")[0] for *_, environment in fake.calls if CHANNEL in environment]
+    assert roles == ["first", "second"] * 3
+    assert [line for line in measure.said if "took" in line][-1].startswith("base and head 3/3 took ")
 
 
 def test_a_pass_is_pytest_among_its_commits_files_with_that_commits_kvgpt(measure, monkeypatch, tmp_path):
@@ -309,6 +337,7 @@ def test_a_commit_can_be_compared_with_itself(measure):
 
 def test_for_real_the_files_of_each_commit_are_what_runs(clone, tmp_path, monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # pytest-benchmark times nothing in a worker
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would look for the files of commits that are gone
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # a process starts three times as fast
     unneeded = shutil.ignore_patterns("__pycache__", "pretrained")
     shutil.copytree(Path(kvgpt.__file__).parent, clone.path / "kvgpt", ignore=unneeded, dirs_exist_ok=True)
@@ -327,7 +356,8 @@ def test_for_real_the_files_of_each_commit_are_what_runs(clone, tmp_path, monkey
         about = json.loads(path.read_text())["commit_info"]
         assert about["id"] == clone.git("rev-parse", ref).strip() and about["dirty"] is False
         assert "1 passed" in path.with_name(f"{path.stem}.pass1.log").read_text()
-    assert [line.partition(":")[0] for line in said[1::2]] == [
+    assert {line.partition(":")[0] for line in said[1:-1]} == {
         "base 1/1 [1/1] latency v1 T=8 B=1",
         "head 1/1 [1/1] latency v1 T=8 B=1",
-    ]
+    }
+    assert said[-1].startswith("base and head 1/1 took ")

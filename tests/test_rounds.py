@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 from fake_clock import FakeClock
 
-from kvgpt.measure.rounds import MOST, timed
+from kvgpt.measure.rounds import MOST, SPAN, timed
+from kvgpt.statistics import median
 
 
 class Bench:
@@ -60,6 +61,24 @@ def test_an_unsteady_body_takes_more_until_its_median_is_known():
     low, high = found.time("total_latency")["interval"]
     assert high - low <= 0.04
     assert len(found.seconds) == len(found.host), "both clocks saw every round"
+
+
+def test_rounds_cover_a_span_and_those_that_count_are_spread_over_it():
+    clock, noted = FakeClock(), []
+    found, _, _ = run([SPAN / 10_000], clock=clock, setup=lambda: noted.append(clock.now))
+    assert SPAN <= clock.now <= 1.01 * SPAN and len(found.seconds) == len(found.host) == MOST * 6
+    starts = found.of_rounds(noted)
+    assert starts == sorted(set(starts)) and len(starts) == len(found.seconds)
+    halves = sum(start < SPAN / 2 for start in starts) / len(starts)
+    assert 0.45 < halves < 0.55, "each moment of the span weighs the same"
+
+
+def test_of_a_machine_whose_moments_differ_the_median_is_that_of_the_span():
+    fast, slow = SPAN / 1000, SPAN / 500
+    found, _, _ = run([fast] * 200 + [slow] * 20_000)
+    assert median(found.seconds) == pytest.approx(slow), (
+        "the first moments agreed with each other, and were a fifth of the span"
+    )
 
 
 def test_what_never_settles_ends():

@@ -1,7 +1,8 @@
 """Two commits measured in turns on one machine: A B B A, each pass a fresh process among the files of its commit.
 
-What drifts meanwhile (temperature, clocks, neighbours) weighs on both sides alike. Measured one after the other,
-they would differ by it.
+The two processes of a pass run side by side and alternate by the moment, see :mod:`kvgpt.measure.turns`; so what drifts
+meanwhile (temperature, clocks, neighbours) weighs on both sides alike. Measured one after the other, they would differ
+by it, as passes of commits do that do not know how to take turns.
 """
 
 import re
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from kvgpt.measure import child, requirements
+from kvgpt.measure import child, requirements, side
 from kvgpt.measure.progress import LINE, span
 from kvgpt.measure.repository import Repository
 from kvgpt.measure.side import Run, Side
@@ -45,29 +46,35 @@ def measure(
     say("; ".join(f"{name} is {commit[:12]}" for name, commit in commits.items()))
     with repository.worktrees(commits) as trees:
         sides = {name: Side(name, tree, tuple(arguments), room, run) for name, tree in trees.items()}
-        for side in sides.values():
-            side.prepare()
+        for one in sides.values():
+            one.prepare()
+        at_once = all(one.takes_turns for one in sides.values())
         for look in range(1, most + 1):
-            _in_turns(sides, turns(look * passes, done=(look - 1) * passes), say)
+            _in_turns(sides, turns(look * passes, done=(look - 1) * passes, at_once=at_once), say)
             files = sides["base"].fold(look * passes), sides["head"].fold(look * passes)
             if enough(*files):
                 break
     return files
 
 
-def turns(passes: int, done: int = 0) -> list[tuple[int, str]]:
-    """(pass, side) in their order: A B, B A, A B, and so on; without the passes that are ``done``."""
-    return [(number, side) for number in range(done + 1, passes + 1) for side in (SIDES if number % 2 else SIDES[::-1])]
+def turns(passes: int, done: int = 0, at_once: bool = False) -> list[tuple[int, tuple[str, ...]]]:
+    """(pass, sides) in their order: A B, B A, A B, and so on, ``at_once`` or each side's alone; without ``done``."""
+    order: list[tuple[int, tuple[str, ...]]] = [
+        (number, SIDES if number % 2 else SIDES[::-1]) for number in range(done + 1, passes + 1)
+    ]
+    return order if at_once else [(number, (name,)) for number, names in order for name in names]
 
 
-def _in_turns(sides: Mapping[str, Side], order: Sequence[tuple[int, str]], say: Say) -> None:
+def _in_turns(sides: Mapping[str, Side], order: Sequence[tuple[int, tuple[str, ...]]], say: Say) -> None:
     seconds, last = list[float](), order[-1][0]
-    for number, name in order:
-        title, begun = f"{name} {number}/{last}", time.monotonic()
-        sides[name].measure(number, partial(_relay, title, say))
+    for number, names in order:
+        begun = time.monotonic()
+        watches = [partial(_relay, f"{name} {number}/{last}", say) for name in names]
+        side.measure([sides[name] for name in names], number, watches)
         seconds.append(time.monotonic() - begun)
         waiting = len(order) - len(seconds)
-        say(f"{title} took {span(seconds[-1])}" + (f" | {span(waiting * mean(seconds))} left" if waiting else ""))
+        took = f"{' and '.join(names)} {number}/{last} took {span(seconds[-1])}"
+        say(took + (f" | {span(waiting * mean(seconds))} left" if waiting else ""))
 
 
 def _relay(title: str, say: Say, line: str) -> None:

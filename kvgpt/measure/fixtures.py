@@ -12,12 +12,13 @@ from torch import Tensor
 from kvgpt import peers, registry, text
 from kvgpt.costs import Bill, bill
 from kvgpt.engine import Engine
-from kvgpt.measure import clocks, subject
+from kvgpt.measure import clocks, subject, turns
 from kvgpt.measure.calibration import Answer, calibrate
 from kvgpt.measure.case import Case
 from kvgpt.measure.clock_lock import locked
 from kvgpt.measure.device import last_level_cache
 from kvgpt.measure.floors import Floors
+from kvgpt.measure.host import Host
 from kvgpt.measure.roof import SECONDS, SIZES, Roof, probe
 from kvgpt.measure.rounds import Timed, timed
 from kvgpt.measure.state import Sampler
@@ -105,12 +106,13 @@ def calibration(pytestconfig: pytest.Config, settings: Settings, floors: Floors)
 @pytest.fixture(scope="session")
 def watch(pytestconfig: pytest.Config, settings: Settings) -> Iterator[Sampler]:
     """The device's state, with its clocks locked for the run where that was asked for and is permitted."""
+    host = Host(partner=turns.turn(pytestconfig).others_own)
     if not settings.lock_clocks:
-        yield Sampler(settings.device)
+        yield Sampler(settings.device, host=host)
         return
     with locked(settings.device) as outcome:
         pytestconfig.stash[SAID] = outcome.said
-        yield Sampler(settings.device, clock=outcome.clock)
+        yield Sampler(settings.device, outcome.clock, host)
 
 
 @pytest.fixture(scope="session")
@@ -150,19 +152,20 @@ def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bil
 
 
 @pytest.fixture
-def time_of(benchmark: Any, settings: Settings) -> Callable[..., Timed]:
+def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings) -> Callable[..., Timed]:
     """``time_of(body, setup, times)``: the seconds of ``body``, by the run's clocks and with the run's effort.
 
     A case of which each round measures as much as ``times`` rounds of others may take as many times as long. ``least``
     seconds are what a round takes at best: where that is too long, nothing is warmed up.
     """
     clock, host = clocks.device_clock(settings.device), clocks.host_clock(settings.device)
+    turn = turns.turn(pytestconfig)
 
     def measure(
         body: Callable[[], Any], setup: Callable[[], object] = lambda: None, times: int = 1, least: float = 0.0
     ) -> Timed:
         effort = replace(settings, seconds=times * settings.seconds)
-        return timed(benchmark, body, effort, clock, host, setup, least)
+        return timed(benchmark, body, effort, clock, host, setup, least, turn)
 
     return measure
 

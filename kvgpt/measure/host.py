@@ -21,7 +21,7 @@ class Reading:
     cores: int  # that this process may run on
     busy: float | None = None  # of those cores, by all processes and the kernel
     stolen: float | None = None  # of those cores, by other guests of the same machine
-    own: float | None = None  # by this process and those of its children that have ended
+    own: float | None = None  # by this process, those of its children that have ended, and one it takes turns with
     throttled: float | None = None  # that the quotas of cgroups held it back, summed over cores
     frequencies: tuple[float, ...] = ()  # of those cores
     load: float | None = None  # processes that ran or waited to, averaged over a minute
@@ -36,8 +36,10 @@ class Host:
         sys: Path = Path("/sys"),
         cores: Collection[int] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        partner: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.proc, self.sys, self.clock = proc, sys, clock
+        """``partner`` says what s of processor time a process had that works only while this one waits."""
+        self.proc, self.sys, self.clock, self.partner = proc, sys, clock, partner
         self.cores = frozenset(cores if cores is not None else _allowed())
 
     def read(self) -> Reading:
@@ -83,7 +85,7 @@ class Host:
     def _own(self) -> float | None:
         """User and system time, and those of children, from after the name, which may contain spaces and brackets."""
         fields = _text(self.proc / "self/stat").rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) * TICK if fields else None
+        return sum(map(int, fields[11:15])) * TICK + self.partner() if fields else None
 
     def _throttled(self) -> float | None:
         """By the quota of this process's group or of any above it, in either version of cgroups."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kvgpt import journal
-from kvgpt.measure import child
+from kvgpt.measure import child, turns
 from kvgpt.measure.folding import fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
@@ -31,6 +31,7 @@ def register(config: pytest.Config) -> None:
             )
         config.pluginmanager.register(Passes(config, results, chosen.repeats, chosen.resume), "kvgpt-passes")
         return
+    turns.register(config)
     recorder = Recorder(config)
     config.pluginmanager.register(recorder, "kvgpt-recorder")
     config.pluginmanager.register(Progress(config, recorder), "kvgpt-progress")
@@ -97,7 +98,10 @@ class Passes:
         """One pass in a process of its own; its exit code. After Ctrl-C, what it has is on disk."""
         command = [sys.executable, "-m", "pytest", *self._arguments(number)]
         with self._log(number).open("ab" if self.resume else "wb") as log:
-            return child.run(command, self.config.invocation_params.dir, log, partial(self._relay, number))
+            (code,) = child.run(
+                child.Command(command, self.config.invocation_params.dir, log, partial(self._relay, number))
+            )
+            return code
 
     def _arguments(self, number: int) -> list[str]:
         """Those of this run, and after them those that are the pass's own: of what is given twice the last counts."""

@@ -1,14 +1,21 @@
-"""Rounds: as many as the grid asks for, then more until the median is known well enough or time is up."""
+"""Rounds: as many as the grid asks for, then more until the median is known well enough or time is up.
+
+A machine that is shared has moments. Rounds of one moment agree with each other, and not with the next; so they cover a
+span, however well they agree, and those that count are spread over it.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from kvgpt.measure.turns import Alone, Turn
 from kvgpt.record import metric
 from kvgpt.statistics import median, median_interval
 
+SPAN = 0.5  # s that rounds cover at least
 MOST = 50  # times the rounds that the grid asks for: what is not tight by then is as noisy as it looks
+Noted = TypeVar("Noted")
 
 
 class Effort(Protocol):
@@ -26,14 +33,20 @@ class Effort(Protocol):
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of each round by the device's clock and by the host's, and what the first round returned.
+    """Seconds of each round that counts by the device's clock and by the host's, and what the first round returned.
 
-    Both lists are empty where pytest-benchmark was told not to time.
+    Both lists are empty where pytest-benchmark was told not to time. ``kept`` has the places of these rounds among all
+    runs of the body, warm-ups included.
     """
 
     seconds: Sequence[float]
     host: Sequence[float]
     result: Any
+    kept: Sequence[int] = ()
+
+    def of_rounds(self, noted: Sequence[Noted]) -> list[Noted]:
+        """Of what the body noted each time that it ran, that of the rounds that count."""
+        return [noted[place] for place in self.kept]
 
     def __bool__(self) -> bool:
         return bool(self.seconds)
@@ -66,45 +79,60 @@ def timed(
     host: Callable[[], float],
     setup: Callable[[], object] = lambda: None,
     least: float = 0.0,
+    turn: Turn | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timed:
     """Run ``body`` in pytest-benchmark's pedantic mode, ``setup`` untimed before each round.
 
     ``clock`` must be the timer of the benchmark's marker. Warm-ups take at most half of ``effort.seconds``, and after
     the first no round begins that would not end in time; a round that takes ``least`` seconds at best, beyond that
-    time, is not warmed up. ``now`` says what time it is.
+    time, is not warmed up. ``turn`` is taken with another process that measures the same. ``now`` says what time it is.
     """
-    watch = list[float]()
+    turn, watch = turn or Alone(), list[float]()
+
+    def ready() -> None:
+        turn.rest()
+        setup()
 
     def before() -> None:  # what it returned, pytest-benchmark would take for arguments
-        setup()
+        ready()
         watch.append(host())
 
     def after() -> None:
         watch.append(host())
 
+    def spent() -> float:
+        return now() - turn.waited
+
     if benchmark.disabled:
         return Timed((), (), benchmark.pedantic(body, setup=before))
-    begun, longest = now(), 0.0
+    begun, longest, ran = spent(), 0.0, 0
     for _ in range(effort.warmup if least <= effort.seconds else 0):
-        longest = max(longest, _round(body, setup, host, host)[0])
-        if now() - begun > effort.seconds / 2:
+        longest, ran = max(longest, _round(body, setup, host, host)[0]), ran + 1
+        if spent() - begun > effort.seconds / 2:
             break
-    begun = now()
+    begun = spent()
     fit = int(effort.seconds / longest) if longest else 1  # without a warm-up nothing is known yet
-    rounds = max(1, min(effort.rounds, fit))
+    rounds, most = max(1, min(effort.rounds, fit)), MOST * effort.rounds
     result = benchmark.pedantic(body, setup=before, teardown=after, rounds=rounds)
     samples = benchmark.stats.stats.data
     walls = [end - start for start, end in zip(watch[::2], watch[1::2], strict=True)]
-    while now() - begun + median(walls) <= effort.seconds and not _enough(samples, effort):
-        seconds, wall = _round(body, setup, clock, host)
-        benchmark.stats.update(seconds)
-        walls.append(wall)
-    return Timed(samples, walls, result)
+    kept, ran = list(range(ran, ran + rounds)), ran + rounds
+    while True:
+        covered = spent() - begun
+        possible = covered + median(walls) <= effort.seconds
+        if not turn.again(possible and not _enough(samples, covered, effort), possible):
+            return Timed(samples, walls, result, kept)
+        seconds, wall = _round(body, ready, clock, host)
+        if len(samples) < most * min(1.0, covered / SPAN):
+            benchmark.stats.update(seconds)
+            walls.append(wall)
+            kept.append(ran)
+        ran += 1
 
 
-def _enough(samples: Sequence[float], effort: Effort) -> bool:
-    if len(samples) < effort.rounds:
+def _enough(samples: Sequence[float], covered: float, effort: Effort) -> bool:
+    if len(samples) < effort.rounds or covered < SPAN:
         return False
     interval = median_interval(samples)
     tight = interval is not None and interval[1] - interval[0] <= 2 * effort.precision * median(samples)
