@@ -1,5 +1,6 @@
 """Two processes in turns: one works at a time, on the same case, and each goes on alone where the other ends."""
 
+import json
 import os
 import socket
 import sys
@@ -110,6 +111,16 @@ def test_waiting_is_told_from_working_and_the_others_time_is_known():
     turns.pytest_unconfigure()
 
 
+def test_who_ends_says_what_time_it_had():
+    mine, other = socket.socketpair()
+    turns = Turns(mine, False, FakeClock())
+    with other.makefile("r") as lines:
+        turns.pytest_unconfigure()
+        said = json.loads(lines.readline())
+        assert said["wanted"] is False and 0 < said["own"] <= sum(os.times()[:4]) and lines.readline() == ""
+    other.close()
+
+
 def test_alone_there_is_nothing_to_wait_for():
     alone = Alone()
     alone.rest()
@@ -142,5 +153,4 @@ def test_on_a_gpu_the_second_process_waits_for_the_end_of_the_first(tmp_path, mo
     reached = {
         name: min(at for at, (who, line) in enumerate(said) if who == name and "reached" in line) for name in ends
     }
-    if device == "cuda":
-        assert ends["one"] < reached["two"]
+    assert (ends["one"] < reached["two"]) == (device == "cuda")

@@ -84,6 +84,8 @@ class Turns:
         self._case, self._wanted = item.nodeid, True
 
     def pytest_unconfigure(self) -> None:
+        self._case, self._wanted = "", False
+        self._tell()
         self._lines.close()
         self._channel.close()
 
@@ -112,7 +114,7 @@ class Turns:
     def _hand_over(self, silently: bool = False) -> None:
         begun = self._clock()
         if not silently:
-            self._say({"case": self._case, "wanted": self._wanted, "own": sum(os.times()[:4])})
+            self._tell()
         said = self._hear()
         if said is None:
             self._shared = frozenset()
@@ -120,6 +122,9 @@ class Turns:
             self._other = said
         self._since = self._clock()
         self.waited += self._since - begun
+
+    def _tell(self) -> None:
+        self._say({"case": self._case, "wanted": self._wanted, "own": sum(os.times()[:4])})
 
     def _say(self, what: object) -> None:
         try:
