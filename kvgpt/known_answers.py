@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import log
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -26,6 +27,10 @@ class Table:
     def __call__(self, ids: Tensor, cache: KVCache, positions: Tensor, last_only: bool = False) -> Tensor:
         out = self.table[ids]  # (B, T, V)
         return out[:, -1:] if last_only else out
+
+    def pack(self) -> Self:
+        """Nothing is multiplied."""
+        return self
 
     def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
         return KVShape(1, batch_size, 1, 1, max_length, self.table.dtype, self.table.device)

@@ -17,6 +17,7 @@ from kvgpt import checkpoint
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.caches.none import NoCache
 from kvgpt.config import GPTConfig
+from kvgpt.packing import Packed, linear, pack
 from kvgpt.positions import EMBEDDINGS, Turn
 
 LAYER_NORM_EPSILON = 1e-5
@@ -24,6 +25,13 @@ INITIAL_STD, INITIAL_WIDTH = 0.02, 768  # GPT-2's, at the width of its smallest 
 
 
 class Linear(nn.Linear):
+    """``packed`` is the weight laid out for a CPU, see :meth:`GPT.pack`."""
+
+    packed: Packed | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias, self.packed)
+
     def reset_parameters(self) -> None:
         """Nothing: GPT draws its weights from a generator of its own, or is given them."""
 
@@ -84,6 +92,8 @@ class GPT(nn.Module):
     ``weights`` says where the parameters came from, as the record of a measurement names it.
     """
 
+    packed_head: Packed | None = None
+
     def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
         """``seed=None`` leaves the parameters on the meta device, to be assigned by ``load_state_dict``."""
         super().__init__()
@@ -128,7 +138,7 @@ class GPT(nn.Module):
             x = block(x, cache, turn)
         if last_only:
             x = x[:, -1:]  # (B, 1, C)
-        return F.linear(self.ln_f(x), self.wte.weight)
+        return linear(self.ln_f(x), self.wte.weight, None, self.packed_head)
 
     def blocks(self) -> Iterator[Block]:
         """The layers, first to last, by their type."""
@@ -163,6 +173,17 @@ class GPT(nn.Module):
         self.load_state_dict(state, assign=True)
         self.weights = weights
         return self.requires_grad_(False).eval()
+
+    def pack(self) -> Self:
+        """Lay the weights out for this CPU's kernels, beside their own layout; see :mod:`kvgpt.packing`.
+
+        Weights that change afterwards are used as they are, until this is called again.
+        """
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.packed = pack(module.weight)
+        self.packed_head = pack(self.wte.weight)
+        return self
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> Self:

@@ -1,6 +1,7 @@
 """A stand-in for a model, for lossy caches in low precision."""
 
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -39,6 +40,10 @@ class Lookup:
             outs.append(cache.attend(slots[layer], q, *own).transpose(1, 2).flatten(2))  # (B, T, H D)
         out = torch.cat(outs, dim=2)
         return out[:, -1:] if last_only else out
+
+    def pack(self) -> Self:
+        """Nothing is multiplied."""
+        return self
 
     def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
         """What a cache for this model must hold."""
