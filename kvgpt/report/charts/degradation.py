@@ -7,8 +7,8 @@ from kvgpt import record
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Callout, Chart, Panel, Point, Rule, Series, Tone, Zone
-from kvgpt.report.charts.each import of_each
 from kvgpt.report.charts.measured import LARGEST, PERCENT, bars, one_each, overlap, point, value_of
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phrases import listed, percent
 from kvgpt.report.charts.relatives import relative
 from kvgpt.report.charts.scored import groups
