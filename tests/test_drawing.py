@@ -13,10 +13,10 @@ from matplotlib.patches import Polygon, Rectangle, Wedge
 from matplotlib.text import Annotation, Text
 
 from kvgpt.recipes import OTHERS, STYLES
-from kvgpt.report import drawing, style
+from kvgpt.report import drawing, looks, style
 from kvgpt.report.chart import Axis, Callout, Chart, Corner, Form, Panel, Point, Rule, Scale, Series, Zone
 from kvgpt.report.colours import PALE, PHASES
-from kvgpt.report.drawing import forms, looks, scales, sheet
+from kvgpt.report.drawing import forms, scales, sheet
 
 T, MS = Axis("new tokens T", "log2", ticks=(32.0, 64.0, 128.0)), Axis("latency (ms)")
 CURVE = (Point(32.0, 1.0), Point(64.0, 2.0), Point(128.0, 4.0))

@@ -9,9 +9,9 @@ from kvgpt.report.colours import contrast
 from kvgpt.report.drawing import placing
 from kvgpt.report.drawing.forms import BARS, INK, PAPER, Slot
 from kvgpt.report.drawing.ground import Ground
-from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.placing import Box
 from kvgpt.report.drawing.wording import shortened, wrapped
+from kvgpt.report.looks import Look
 
 SIZE = 7.5  # points
 SHORT, LONG = 30, 40  # characters: of a label at a bar, and beside a mark
