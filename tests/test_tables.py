@@ -266,6 +266,14 @@ def test_a_length_that_a_variant_was_not_measured_at_is_unknown():
     assert row(table, 64)["v1"] is None and row(table, 64)["v0"] is not None
 
 
+def test_tables_of_one_batch_size_say_which_so_that_a_page_filters_by_it():
+    made = tables.every(synthetic.results(lengths=(32, 64), batches=(1, 8)))
+    sizes = {table.name: table.batch_size for table in made}
+    for name in ("latency_total", "latency_per_token", "memory_peak", "memory_cache", "phases_T256", "phases_T512"):
+        assert (sizes[name], sizes[f"{name}_2"]) == (1, 8)
+    assert {sizes[name] for name in ("summary", "capacity", "perplexity", "break_even")} == {None}
+
+
 def test_only_generations_from_one_token_are_against_t_and_the_first_of_several_counts():
     results = synthetic.results(variants=("v1",), lengths=(32,))
     (first,) = of(results, "latency").cases
