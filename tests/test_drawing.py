@@ -255,6 +255,21 @@ def test_callouts_are_in_their_panel_and_not_over_each_other():
         assert box.x0 >= panel_box.x0 and box.x1 <= panel_box.x1 and box.y0 >= panel_box.y0 and box.y1 <= panel_box.y1
 
 
+def test_a_callout_is_over_no_bar_where_there_is_room_elsewhere():
+    heights = {"v0": 1.0, "v1": 0.5, "v2": 0.8, "v3": 8.0, "v4": 8.0, "v3a": 6.0, "v4a": 6.0}
+    each = (
+        Series(name, "bars", (Point(float(at), heights[name], label=f"+{heights[name]}%"),), name)
+        for at, name in enumerate(heights)
+    )
+    callouts = (Callout("alignment: 7.97 times less", 5.0, 6.0), Callout("alignment: 8 times less", 6.0, 6.0))
+    x, y = Axis("", "names", names=tuple(heights)), replace(MS, low=0.0, high=11.0)
+    figure = drawn(panel(*each, x=x, y=y, callouts=callouts))
+    boxes = [frame(figure, text) for text in texts(figure) if isinstance(text, Annotation)]
+    found = [one.get_window_extent() for one in figure.axes[0].patches if isinstance(one, Rectangle)]
+    assert len(boxes) == 2 and len(found) == len(heights)
+    assert not any(box.overlaps(bar) for box in boxes for bar in found)
+
+
 def test_points_that_coincide_are_labelled_once():
     places = {"v0": (1.0, 1.0), "v1": (9.0, 9.0), "v2": (1.0, 1.001)}
     marks = (Series(name, "marks", (Point(*at, label=name),), name) for name, at in places.items())
@@ -271,6 +286,7 @@ def test_labels_of_bars_are_upright_where_they_would_not_fit_side_by_side():
 
     assert labelled("+104%", 3) == [0, 0, 0]
     assert labelled("1,867_sequences_in_all", 12) == [90] * 12
+    assert labelled("+104.8%", 18) == [90] * 18, "no number is parted"
 
 
 def test_the_corners_say_what_they_are():
