@@ -1,5 +1,7 @@
 """Charts of quality: perplexities in zones of the reference's, and changes against the thresholds."""
 
+from math import log10
+
 import pytest
 import synthetic
 from reshaped import HOSTILE, STRANGER, elsewhere, having, joined, less, renamed, with_figures
@@ -124,6 +126,14 @@ def test_what_alignment_buys_is_called_out_at_the_aligned_variants(results):
         ("alignment: 8 times less", 6, "good"),
     ]
     assert f"{MODES[1]}: v3a: alignment changes +3,491% to +438%, 7.97 times less" in chart.insights
+
+
+def test_callouts_have_room_above_the_largest_change_by_as_much_as_the_axis_is_long(results):
+    for largest in (0.5, 35.0):
+        both = with_figures(results, "perplexity", "perplexity_change", {"v3": largest, "v4": largest})
+        top = degradation.compared(both).panels[0].y.high
+        assert log10(top / max(100 * largest, 100)) > 0.3 * log10(max(100 * largest, 100) / 0.1)
+    assert degradation.compared(having(results, "v1", "v2")).panels[0].y.high == 200, "nothing is called out"
 
 
 @pytest.mark.parametrize(

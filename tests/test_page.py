@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -248,6 +250,11 @@ def test_the_script_makes_elements_from_text_alone(read):
     script = read.all("script", type="module")[0]["text"]
     for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval", "Function("):
         assert name not in script
+
+
+def test_a_page_is_written_without_matplotlib():
+    code = "import sys, kvgpt.report.page; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_same_results_give_the_same_bytes(results, text, tmp_path):

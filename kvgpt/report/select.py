@@ -17,20 +17,18 @@ def axis(cases: Iterable[Case], field: str) -> list[Any]:
     return sorted({case.workload[field] for case in cases if field in case.workload})
 
 
+def grouped(cases: Iterable[Case], title: Callable[[Case], str]) -> dict[str, list[Case]]:
+    """{title: the cases that have it}, as they come."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(title(case), []).append(case)
+    return groups
+
+
 def by_variant(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """{variant: its cases by length}, variants as they come."""
-    curves: dict[str, list[Case]] = {}
-    for case in cases:
-        curves.setdefault(case.variant, []).append(case)
+    curves = grouped(cases, lambda case: case.variant)
     return {name: sorted(curve, key=lambda case: case.workload["new_tokens"]) for name, curve in curves.items()}
-
-
-def scored(cases: Iterable[Case]) -> dict[str, list[Case]]:
-    """{mode: its cases}."""
-    modes: dict[str, list[Case]] = {}
-    for case in cases:
-        modes.setdefault(str(case.workload["mode"]), []).append(case)
-    return modes
 
 
 def after_one_token(cases: Iterable[Case]) -> list[Case]:
@@ -40,12 +38,12 @@ def after_one_token(cases: Iterable[Case]) -> list[Case]:
 
 def models(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """{title: the cases of one model, weights, dtype and device}."""
-    return _grouped(cases, _model)
+    return grouped(cases, lambda case: _model(case.workload))
 
 
 def subjects(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """{title: the cases of one model, weights, dtype, device and batch size}: a panel each."""
-    return _grouped(cases, _subject)
+    return grouped(cases, lambda case: _subject(case.workload))
 
 
 def keeps_a_cache(variant: str) -> bool:
@@ -60,13 +58,6 @@ def latest_length(*families: list[Case]) -> int | None:
     """The largest number of new tokens that all families were measured at."""
     common = set.intersection(*(set(axis(cases, "new_tokens")) for cases in families))
     return max(common, default=None)
-
-
-def _grouped(cases: Iterable[Case], title: Callable[[Mapping[str, Any]], str]) -> dict[str, list[Case]]:
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(title(case.workload), []).append(case)
-    return groups
 
 
 def _subject(workload: Mapping[str, Any]) -> str:

@@ -19,19 +19,19 @@ def panel(subject: str, several: Curves, of: Quantity, more: Sequence[Series] = 
 
 
 def fitted(name: str, title: str, results: Results, of: Quantity) -> Chart:
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
         found = fits(several, of)
         told = [*fits_told(found, of), *ranked(several, of), *against(several, UNCACHED, (REFERENCE,))]
-        return panel(subject, several, of, fit_lines(found)), told
+        return [panel(subject, several, of, fit_lines(found))], told
 
-    return chart(name, title, curves(results, of), describe)
+    return chart(name, title, curves(results, of).items(), describe)
 
 
 def banded(name: str, title: str, results: Results, of: Quantity) -> Chart:
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
         known = bands(several)
         if not known:
             raise Missing(f"no {of.noun} has an interval, which takes 6 samples or more")
-        return panel(subject, several, of, known), intervals_told(several)
+        return [panel(subject, several, of, known)], intervals_told(several)
 
-    return chart(name, title, curves(results, of), describe)
+    return chart(name, title, curves(results, of).items(), describe)

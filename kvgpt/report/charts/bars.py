@@ -27,16 +27,19 @@ def _bars(name: str, title: str, results: Results, of: Quantity) -> Chart:
     found = sorted({length for several in subjects.values() for length in lengths(several)})
     length = USUAL if USUAL in found else found[-1]
 
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
         there = {variant: {length: curve[length]} for variant, curve in several.items() if length in curve}
         if not there:
             raise Missing(f"nothing was measured at T = {length:,}")
         told, absent = [*ranked(there, of), *differences(there, of)], [name for name in several if name not in there]
         if absent:
             told.append(f"not measured at T = {length:,}: {listed(absent)}")
-        return _panel(f"{subject}, T = {length:,}", {name: curve[length] for name, curve in there.items()}, of), told
+        points = {name: curve[length] for name, curve in there.items()}
+        return [_panel(f"{subject}, T = {length:,}", points, of)], told
 
-    return chart(f"{name}_T{length}", f"{title} of variants that keep a cache, at T = {length:,}", subjects, describe)
+    return chart(
+        f"{name}_T{length}", f"{title} of variants that keep a cache, at T = {length:,}", subjects.items(), describe
+    )
 
 
 def _panel(title: str, points: dict[str, Point], of: Quantity) -> Panel:

@@ -7,8 +7,8 @@ from kvgpt.plain import quantity
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Callout, Chart, Panel, Point, Rule
-from kvgpt.report.charts.each import Group, of_each
 from kvgpt.report.charts.measured import GIGA, LARGEST, bars, one_each, point, positive, value_of
+from kvgpt.report.charts.panels import Group, of_each
 from kvgpt.report.charts.relatives import relative
 from kvgpt.report.consistency.finding import same_workload, size
 from kvgpt.report.select import subjects

@@ -7,8 +7,8 @@ from kvgpt import record
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Callout, Chart, Panel, Point, Rule, Series, Tone, Zone
-from kvgpt.report.charts.each import of_each
 from kvgpt.report.charts.measured import LARGEST, PERCENT, bars, one_each, overlap, point, value_of
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phrases import listed, percent
 from kvgpt.report.charts.relatives import relative
 from kvgpt.report.charts.scored import groups
@@ -21,8 +21,9 @@ RULES: tuple[tuple[float, Tone, str], ...] = (
     (POOR, "poor", "unusable"),
 )
 NOTHING = Point(0.0, 0.0, 0.0, 0.0)  # no change, for certain
-LEAST, MOST = -0.1, 2 * POOR  # percent that the axis shows at least
+LEAST = -0.1  # percent that the axis shows at least
 ROOM = 2.0  # times the largest change, and the smallest: how far it reaches beyond these
+ABOVE = 0.3  # of the decades up to the largest change: as many more are for the callouts
 
 
 def compared(results: Results) -> Chart:
@@ -65,11 +66,17 @@ def _panels(title: str, each: dict[str, Case]) -> Iterator[Panel]:
     lowest = min(one.y if one.low is None else one.low for one in points)
     highest = max(one.y if one.high is None else one.high for one in points)
     label = f"change of perplexity against {REFERENCE} (%)"
-    y = Axis(label, "symlog", low=min(LEAST, ROOM * lowest), high=max(MOST, ROOM * highest))
+    callouts = tuple(_alignment(before, after) for before, after in _alignments(each).values())
+    y = Axis(label, "symlog", low=min(LEAST, ROOM * lowest), high=_top(highest, bool(callouts)))
     zones = (Zone("y", 0.0, GOOD, "good"), Zone("y", GOOD, FAIR, "fair"), Zone("y", FAIR, None, "poor"))
     rules = (Rule("y", 0.0, label=REFERENCE), *(Rule("y", at, tone, f"{at:g}%: {name}") for at, tone, name in RULES))
-    callouts = tuple(_alignment(before, after) for before, after in _alignments(each).values())
     yield Panel(title, x, y, series, zones, rules, callouts)
+
+
+def _top(highest: float, called_out: bool) -> float:
+    """Above the largest change and the last threshold, with room for callouts where there are any."""
+    largest = max(highest, POOR)
+    return ROOM * largest * ((largest / -LEAST) ** ABOVE if called_out else 1.0)
 
 
 def _alignments(each: Mapping[str, Case]) -> dict[str, tuple[Point, Point]]:

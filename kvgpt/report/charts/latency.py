@@ -31,8 +31,8 @@ def total_intervals(results: Results) -> Chart:
 def cached(results: Results) -> Chart:
     """Without the variant that keeps nothing, which dwarfs the differences of the others."""
 
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
-        return panel(subject, several, TOTAL), [*ranked(several, TOTAL), *against(several, REFERENCE)]
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
+        return [panel(subject, several, TOTAL)], [*ranked(several, TOTAL), *against(several, REFERENCE)]
 
     name, title = "comparison_kv_variants_latency", "Total latency of variants that keep a cache"
-    return chart(name, title, curves(results, TOTAL, keeps_a_cache), describe)
+    return chart(name, title, curves(results, TOTAL, keeps_a_cache).items(), describe)

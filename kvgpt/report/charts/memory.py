@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from kvgpt.plain import quantity
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Callout, Chart, Panel, Point
-from kvgpt.report.charts import saving, trend
-from kvgpt.report.charts.each import Group, of_each
+from kvgpt.report.charts import saving
 from kvgpt.report.charts.measured import (
     MEGA,
     PAIR,
@@ -20,7 +19,9 @@ from kvgpt.report.charts.measured import (
     value_of,
     with_length,
 )
+from kvgpt.report.charts.panels import Group, of_each
 from kvgpt.report.charts.phrases import difference, listed, percent
+from kvgpt.report.charts.series import equation, fitted, with_line
 from kvgpt.report.consistency.finding import size
 from kvgpt.report.select import subjects
 
@@ -79,7 +80,7 @@ def _both(title: str, cases: list[Case]) -> Iterator[Panel]:
 
 def _fitted(title: str, cases: list[Case]) -> Iterator[Panel]:
     measured = curves(cases, PEAK, _peak)
-    series = [one for curve in measured for one in trend.fitted(curve, in_legend=len(measured) == 1)]
+    series = [one for curve in measured for one in with_line(curve, in_legend=len(measured) == 1)]
     yield Panel(title, lengths(cases), Axis("peak memory (MB)"), tuple(series))
 
 
@@ -132,8 +133,8 @@ def _overview(cases: list[Case]) -> Iterator[str]:
 
 
 def _slopes(cases: list[Case]) -> Iterator[str]:
-    fitted = {curve.name: trend.straight(curve) for curve in curves(cases, PEAK, _peak)}
-    slopes = {name: fit.coefficients[0] * MEGA for name, fit in fitted.items() if fit is not None}
+    found = {curve.name: fitted(curve.points, 1) for curve in curves(cases, PEAK, _peak)}
+    slopes = {name: fit.coefficients[0] * MEGA for name, fit in found.items() if fit is not None}
     if slopes:
         each = [f"{name} {quantity(slope, 'B')}" for name, slope in slopes.items()]
         yield f"each token adds to the peak: {listed(each)}"
@@ -153,9 +154,9 @@ def _growths(cases: list[Case]) -> Iterator[str]:
 
 def _alone(cases: list[Case]) -> Iterator[str]:
     for curve in curves(cases, PEAK, _peak):
-        fit = trend.straight(curve)
+        fit = fitted(curve.points, 1)
         if fit is not None:
-            yield f"in MB, {trend.equation(fit)}"
+            yield f"in MB, {equation(fit)}"
     yield from _growths(cases)
 
 

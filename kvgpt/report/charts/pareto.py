@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Panel, Point, Series
-from kvgpt.report.charts.each import of_each
 from kvgpt.report.charts.frontier import behind, edge, unbeaten
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phrases import listed
 from kvgpt.report.charts.tradeoff import APART, LATENCY, MEMORY, Spots, spots_of
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Chart, Panel, Point, Rule, Zone
-from kvgpt.report.charts.each import of_each
 from kvgpt.report.charts.measured import bars, one_each, point, positive, value_of
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phrases import listed
 from kvgpt.report.charts.scored import groups
 

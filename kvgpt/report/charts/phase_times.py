@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from kvgpt.recorded import Case, Results
-from kvgpt.report.charts.each import Group, at_one_length
 from kvgpt.report.charts.measured import LARGEST, with_length
+from kvgpt.report.charts.one_length import at_one_length
+from kvgpt.report.charts.panels import Group
 
 PHASES = {  # from the bottom of a stack to its top, with the names that they are shown by
     "embedding": "embedding",

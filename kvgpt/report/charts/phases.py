@@ -6,8 +6,8 @@ from kvgpt.plain import quantity
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Callout, Chart, Form, Panel, Rule, Series, Zone
-from kvgpt.report.charts.each import of_each
 from kvgpt.report.charts.measured import MILLI, one_each, point
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phase_times import PHASES, UNMEASURED, groups, times_of, whole, wholes
 from kvgpt.report.charts.phrases import listed, percent
 from kvgpt.report.charts.remarks import remarks

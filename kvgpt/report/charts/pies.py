@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from kvgpt.plain import quantity
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Chart, Panel, Series
-from kvgpt.report.charts.each import of_each
 from kvgpt.report.charts.measured import MILLI, PAIR, one_each, point
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phase_times import PHASES, groups, times_of, whole
 from kvgpt.report.charts.phrases import listed
 

@@ -2,7 +2,7 @@
 
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Chart, Missing, Panel, Point, Rule, Series
-from kvgpt.report.select import axis
+from kvgpt.report.select import axis, grouped, models
 
 METRICS = (  # metric, its unit on the axis, and the axis
     ("perplexity_at_end", 1.0, Axis("perplexity of the last quarter context", "log")),
@@ -13,13 +13,12 @@ METRICS = (  # metric, its unit on the axis, and the axis
 
 def streamed(results: Results) -> Chart:
     """Perplexity before T, latency at T and bytes held, each against T; what is approximate is hollow."""
-    models: dict[str, list[Case]] = {}
-    for case in results.of("positions", "perplexity_at_end"):
-        models.setdefault(_model(case), []).append(case)
-    if not models:
+    cases = results.of("positions", "perplexity_at_end")
+    if not cases:
         raise Missing("no text was streamed past the learned positions")
-    panels = tuple(panel for model, cases in models.items() for panel in _panels(model, cases))
-    hollow = any(case.workload["approximate"] for cases in models.values() for case in cases)
+    # How many streams run side by side depends on the length of the text: a panel has those of any batch size.
+    panels = tuple(panel for model, alike in models(cases).items() for panel in _panels(model, alike))
+    hollow = any(case.workload["approximate"] for case in cases)
     insights = ("Hollow markers: approximate, so that the perplexity is not the model's own.",) if hollow else ()
     return Chart("positions_streamed", "Past the learned positions", panels, insights)
 
@@ -33,10 +32,7 @@ def _panels(model: str, cases: list[Case]) -> list[Panel]:
 
 
 def _curves(cases: list[Case], metric: str, unit: float) -> tuple[Series, ...]:
-    curves: dict[str, list[Case]] = {}
-    for case in cases:
-        if metric in case.metrics:
-            curves.setdefault(_policy(case), []).append(case)
+    curves = grouped((case for case in cases if metric in case.metrics), _policy)
     return tuple(
         Series(
             policy,
@@ -67,9 +63,3 @@ def _point(case: Case, metric: str, unit: float) -> Point:
 def _policy(case: Case) -> str:
     kind = str(case.workload["positions"]).partition(":")[0]
     return case.variant if kind == "error" else f"{case.variant}, {kind}"
-
-
-def _model(case: Case) -> str:
-    """What the streams have in common; how many run side by side depends on the length of the text."""
-    workload = case.workload
-    return f"{workload['model']} ({workload['weights']}), {workload['dtype']}, {workload['device']}"

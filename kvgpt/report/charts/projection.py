@@ -24,15 +24,15 @@ METHOD = (
 
 
 def all_variants(results: Results) -> Chart:
-    return chart("comparison_extrapolation", "Total latency, extrapolated", curves(results, TOTAL), _describe)
+    return chart("comparison_extrapolation", "Total latency, extrapolated", curves(results, TOTAL).items(), _describe)
 
 
 def uncached_and_reference(results: Results) -> Chart:
     name, title = "v0_v1_total_latency_projection", "Total latency without a cache and with one, extrapolated"
-    return chart(name, title, curves(results, TOTAL, PAIR.__contains__), _describe)
+    return chart(name, title, curves(results, TOTAL, PAIR.__contains__).items(), _describe)
 
 
-def _describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+def _describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
     found, largest = fits(several, TOTAL), lengths(several)[-1]
     if not found:
         most = max(map(len, several.values()))
@@ -51,7 +51,7 @@ def _describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
     )
     told = [*fits_told(found, TOTAL), *_projected_told(found, ahead), *_speedup_told(several, found, ahead[0]), METHOD]
     without = [name for name in several if name not in found]
-    return panel, [*told, f"measured at fewer than {FEWEST} lengths: {listed(without)}"] if without else told
+    return [panel], [*told, f"measured at fewer than {FEWEST} lengths: {listed(without)}"] if without else told
 
 
 def _beyond(one: Fit, end: float) -> tuple[Point, ...]:

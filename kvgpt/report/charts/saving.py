@@ -6,7 +6,6 @@ from kvgpt.plain import quantity
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Chart, Missing, Panel, Point, Rule
-from kvgpt.report.charts.each import at_one_length, length_to_draw, of_each
 from kvgpt.report.charts.measured import (
     MEGA,
     bars,
@@ -17,6 +16,8 @@ from kvgpt.report.charts.measured import (
     value_of,
     with_length,
 )
+from kvgpt.report.charts.one_length import at_one_length, length_to_draw
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phrases import difference, listed, percent
 from kvgpt.report.charts.relatives import recipe_of
 from kvgpt.report.select import axis, pick, subjects

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kvgpt.recorded import Case, Workload
-from kvgpt.report.charts.each import Group
+from kvgpt.report.charts.panels import Group
 from kvgpt.report.consistency.finding import same_workload, size
 from kvgpt.report.select import subjects
 

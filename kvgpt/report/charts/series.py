@@ -1,11 +1,13 @@
 """Curves as what is drawn of them: lines, the bands of their intervals, and fits."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 
 from kvgpt.report.chart import Point, Series
-from kvgpt.report.charts.curves import Curve, Curves, Quantity
+from kvgpt.report.charts.curves import Curves, Quantity
 from kvgpt.report.fits import Fit, fit
 
 SMOOTH = 33  # points that a curve is drawn through
@@ -29,12 +31,12 @@ def bands(several: Curves) -> tuple[Series, ...]:
 
 def fits(several: Curves, of: Quantity) -> dict[str, Fit]:
     """{variant: the fit of its curve}, of the variants that have points enough."""
-    found = {name: fitted(curve, of) for name, curve in several.items()}
+    found = {name: fitted(curve.values(), of.degree) for name, curve in several.items()}
     return {name: one for name, one in found.items() if one is not None}
 
 
-def fitted(curve: Curve, of: Quantity) -> Fit | None:
-    return fit([point.x for point in curve.values()], [point.y for point in curve.values()], of.degree)
+def fitted(points: Collection[Point], degree: int) -> Fit | None:
+    return fit([point.x for point in points], [point.y for point in points], degree)
 
 
 def fit_lines(found: dict[str, Fit], in_legend: bool = False) -> tuple[Series, ...]:
@@ -43,6 +45,12 @@ def fit_lines(found: dict[str, Fit], in_legend: bool = False) -> tuple[Series, .
         Series(f"{name}: {equation(one)}", "fit", sampled(one, one.low, one.high), variant=name, in_legend=in_legend)
         for name, one in found.items()
     )
+
+
+def with_line(curve: Series, in_legend: bool) -> tuple[Series, ...]:
+    """The points alone and the straight line through them; the curve as it is where these are too few for one."""
+    line = fitted(curve.points, 1)
+    return (curve,) if line is None else (replace(curve, form="marks"), *fit_lines({curve.name: line}, in_legend))
 
 
 def sampled(one: Fit, low: float, high: float) -> tuple[Point, ...]:

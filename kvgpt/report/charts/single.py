@@ -18,10 +18,10 @@ def per_token(results: Results, variant: str) -> Chart:
 
 
 def _single(name: str, variant: str, results: Results, of: Quantity) -> Chart:
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
         found = fits(several, of)
         told = [*fits_told(found, of), *growth_told(several[variant], of)]
-        return panel(subject, several, of, fit_lines(found, in_legend=True)), told
+        return [panel(subject, several, of, fit_lines(found, in_legend=True))], told
 
     title = f"{of.noun.capitalize()} of {variant}"
-    return chart(f"{name}_{variant}", title, curves(results, of, lambda name: name == variant), describe)
+    return chart(f"{name}_{variant}", title, curves(results, of, lambda name: name == variant).items(), describe)

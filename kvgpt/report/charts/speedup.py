@@ -19,13 +19,13 @@ def over_reference(results: Results) -> Chart:
 
 
 def _over(reference: str, name: str, results: Results) -> Chart:
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
         ratios = _ratios(several, reference)
         level = Rule("y", 1.0, label=reference)
         x, y = lengths_axis(lengths(ratios)), Axis(f"speedup over {reference}", low=0.0)
-        return Panel(subject, x, y, lines(ratios), rules=(level,)), _told(ratios, reference)
+        return [Panel(subject, x, y, lines(ratios), rules=(level,))], _told(ratios, reference)
 
-    return chart(name, f"Speedup over {reference}", curves(results, TOTAL), describe)
+    return chart(name, f"Speedup over {reference}", curves(results, TOTAL).items(), describe)
 
 
 def _ratios(several: Curves, reference: str) -> Curves:

@@ -9,10 +9,10 @@ from kvgpt.report.charts.panels import chart
 
 
 def throughput(results: Results) -> Chart:
-    def describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
-        return panel(subject, several, THROUGHPUT), [*ranked(several, THROUGHPUT), *differences(several, THROUGHPUT)]
+    def describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
+        return [panel(subject, several, THROUGHPUT)], [*ranked(several, THROUGHPUT), *differences(several, THROUGHPUT)]
 
-    return chart("comparison_throughput", "Throughput", curves(results, THROUGHPUT), describe)
+    return chart("comparison_throughput", "Throughput", curves(results, THROUGHPUT).items(), describe)
 
 
 def throughput_intervals(results: Results) -> Chart:

@@ -6,7 +6,6 @@ from statistics import median
 
 from kvgpt.recorded import Case, Results
 from kvgpt.report.chart import Axis, Chart, Corner, Missing, Panel, Point, Rule, Series
-from kvgpt.report.charts.each import length_to_draw, of_each
 from kvgpt.report.charts.frontier import beats, edge, unbeaten
 from kvgpt.report.charts.measured import (
     MEGA,
@@ -19,6 +18,8 @@ from kvgpt.report.charts.measured import (
     value_of,
     with_length,
 )
+from kvgpt.report.charts.one_length import length_to_draw
+from kvgpt.report.charts.panels import of_each
 from kvgpt.report.charts.phrases import listed
 from kvgpt.report.select import subjects
 

@@ -14,10 +14,12 @@ PAIR = (UNCACHED, REFERENCE)
 
 def uncached_and_reference(results: Results) -> Chart:
     subjects = curves(results, TOTAL, PAIR.__contains__)
-    return chart("comparison_v0_vs_v1_latency", "Total latency without a cache and with one", subjects, _describe)
+    return chart(
+        "comparison_v0_vs_v1_latency", "Total latency without a cache and with one", subjects.items(), _describe
+    )
 
 
-def _describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
+def _describe(subject: str, several: Curves) -> tuple[list[Panel], list[str]]:
     ratios = speedups(several, REFERENCE, UNCACHED)
     first, last, since = min(ratios), max(ratios), parted(ratios)
     ratio, reference = ratios[last], several[REFERENCE][last]
@@ -40,7 +42,7 @@ def _describe(subject: str, several: Curves) -> tuple[Panel, list[str]]:
         apart = "without intervals of both nobody can say from where on they differ"
     else:
         apart = "their intervals overlap at the largest T that has both"
-    return panel, [as_fast(REFERENCE, ratio, UNCACHED), gap, apart]
+    return [panel], [as_fast(REFERENCE, ratio, UNCACHED), gap, apart]
 
 
 def _more(gap: float) -> str:

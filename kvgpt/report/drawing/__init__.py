@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kvgpt.report import style, whole
+from kvgpt.report import looks, style, whole
 from kvgpt.report.chart import Chart
-from kvgpt.report.drawing import looks, sheet
+from kvgpt.report.drawing import sheet
 
 
 def draw(charts: Sequence[Chart], directory: Path) -> list[Path]:

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from kvgpt.report.chart import Form, Panel, Point, Series
-from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.scales import drawable
+from kvgpt.report.looks import Look
 
 INK, RULE = "#222222", "#555555"
 PAPER = "#FFFFFF"

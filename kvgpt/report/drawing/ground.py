@@ -74,8 +74,11 @@ class Ground:
             text.set_bbox({"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1.0})
 
     def take(self, candidates: Iterable[Box], pointing_to: Place | None = None) -> Box:
-        """The best of the candidates, which no other text gets."""
-        box = placing.best(candidates, self.bounds, self.taken, self.dots, pointing_to)
+        """The best of the candidates, which no other text gets. What points to something has a frame, which hides a
+        bar, and can go elsewhere.
+        """
+        dots = self.dots if pointing_to is None else np.vstack([self.dots, self.bars])
+        box = placing.best(candidates, self.bounds, self.taken, dots, pointing_to)
         self.taken.append(box.grown(self.point))
         return box
 

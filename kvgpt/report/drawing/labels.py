@@ -9,9 +9,9 @@ from kvgpt.report.colours import contrast
 from kvgpt.report.drawing import placing
 from kvgpt.report.drawing.forms import BARS, INK, PAPER, Slot
 from kvgpt.report.drawing.ground import Ground
-from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.placing import Box
 from kvgpt.report.drawing.wording import shortened, wrapped
+from kvgpt.report.looks import Look
 
 SIZE = 7.5  # points
 SHORT, LONG = 30, 40  # characters: of a label at a bar, and beside a mark
@@ -35,6 +35,8 @@ def at_bars(ground: Ground, panel: Panel, slots: Sequence[Sequence[Slot]]) -> No
     ]
     for way in WAYS:
         lines, degrees, size = way
+        if lines > 1 and any(_parted(point.label, lines) for point, _ in labelled):
+            continue
         texts = [ground.text(_on_lines(point.label, lines), size, INK, rotation=degrees) for point, _ in labelled]
         boxes = [_beyond(ground, text, *one) for text, one in zip(texts, labelled, strict=True)]
         if way == WAYS[-1] or not _crowded(ground, boxes):
@@ -78,7 +80,17 @@ def at_marks(ground: Ground, panel: Panel) -> None:
 
 def _on_lines(label: str, lines: int) -> str:
     label = shortened(label, SHORT)
-    return wrapped(label, -(-len(label) // lines) + lines - 1)
+    return wrapped(label, _width(label, lines))
+
+
+def _width(label: str, lines: int) -> int:
+    return -(-len(label) // lines) + lines - 1
+
+
+def _parted(label: str, lines: int) -> bool:
+    """Whether so many lines would part a word: half a number is another number."""
+    label = shortened(label, SHORT)
+    return any(len(word) > _width(label, lines) for word in label.split())
 
 
 def _beyond(ground: Ground, text: Text, point: Point, slot: Slot) -> Box:

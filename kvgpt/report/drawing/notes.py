@@ -11,9 +11,9 @@ from kvgpt.report.colours import TONES
 from kvgpt.report.drawing import labels, placing
 from kvgpt.report.drawing.forms import PAPER, Slot
 from kvgpt.report.drawing.ground import Ground, ground
-from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.placing import Box
 from kvgpt.report.drawing.wording import shortened, wrapped
+from kvgpt.report.looks import Look
 
 SMALL, NORMAL = 7.5, 8.0  # points
 LONGEST, NARROW = 48, 26  # characters: of a name, and in a line of a callout

@@ -8,8 +8,8 @@ from kvgpt.report.chart import Panel, Rule, Zone
 from kvgpt.report.colours import PALE, TONES
 from kvgpt.report.drawing import forms, scales
 from kvgpt.report.drawing.forms import Drawn, Slot
-from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.wording import broken, shortened
+from kvgpt.report.looks import Look
 
 LABEL = 60  # characters of an axis label
 PLAIN, LABELLED, CALLED_OUT = 0.06, 0.14, 0.3  # shares of a panel's height above its data

@@ -10,9 +10,9 @@ from matplotlib.patches import Wedge
 from kvgpt.report.chart import Panel, Point
 from kvgpt.report.drawing.forms import INK, PAPER, SHADE
 from kvgpt.report.drawing.labels import on
-from kvgpt.report.drawing.looks import Look
 from kvgpt.report.drawing.scales import drawable
 from kvgpt.report.drawing.wording import number, shortened, wrapped
+from kvgpt.report.looks import Look
 
 SMALL = 0.06  # a share that has no room for its label
 LABEL = 8.0  # points

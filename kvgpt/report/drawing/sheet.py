@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kvgpt.recipes import Style
+from kvgpt.report import looks
 from kvgpt.report.chart import Chart, Panel, Series
-from kvgpt.report.drawing import forms, looks, measure, notes, panel, pie
-from kvgpt.report.drawing.looks import Look
+from kvgpt.report.drawing import forms, measure, notes, panel, pie
 from kvgpt.report.drawing.wording import lines, shortened, wrapped
+from kvgpt.report.looks import Look
 
 WIDTHS = {1: 6.6, 2: 4.9, 3: 4.3}  # inches of a panel, by their number in a row
 HEIGHT, BESIDE = 3.6, 0.75  # of a panel, and what the marks of its y axis take of its width

@@ -75,7 +75,9 @@ def _stray(drawn: np.random.Generator, pool: Array, counts: tuple[int, ...], lev
     """How far the difference of means of so many samples strays from the truth, but in a share ``level`` of draws."""
     least, most = DRAWS
     draws = min(most, max(least, ceil(BEYOND / level)))
+    narrow = np.uint16 if len(pool) <= 2**16 else np.int64  # a quarter of the random bits, in a third of the time
     stray = sum(
-        sign * drawn.choice(pool, (draws, count)).mean(axis=1) for sign, count in zip((1, -1), counts, strict=False)
+        sign * pool[drawn.integers(len(pool), size=(count, draws), dtype=narrow)].mean(axis=0)
+        for sign, count in zip((1, -1), counts, strict=False)
     )
     return float(np.quantile(np.abs(stray), 1 - level))

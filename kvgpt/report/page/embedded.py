@@ -8,9 +8,9 @@ from typing import Any
 
 from kvgpt.recipes import Style, styles
 from kvgpt.recorded import Case
+from kvgpt.report import looks
 from kvgpt.report.chart import Chart, Panel, Point, Series
 from kvgpt.report.colours import lightened
-from kvgpt.report.drawing import looks
 
 # A script element ends at the first "</script", and a comment opened inside it hides its end: none can be spelt so.
 SPELT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})

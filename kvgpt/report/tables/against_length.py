@@ -1,6 +1,7 @@
 """Figures against T: a row for each T, a column for each variant."""
 
 from kvgpt.recorded import Case, Results
+from kvgpt.report.consistency.finding import size
 from kvgpt.report.select import after_one_token, axis, by_variant, subjects
 from kvgpt.report.tables.validity import unfit
 from kvgpt.report.tabular import Column, Table
@@ -36,7 +37,7 @@ def _table(name: str, title: str, cases: list[Case], metric: str, unit: float, f
     curves = [_by_length(curve, metric, unit) for curve in by_variant(cases).values()]
     rows = tuple((length, *(curve.get(length) for curve in curves)) for length in axis(cases, "new_tokens"))
     columns = (Column("T", "d"), *(Column(variant, form) for variant in by_variant(cases)))
-    return Table(name, title, columns, rows, unfit(cases))
+    return Table(name, title, columns, rows, unfit(cases), size(cases[0], "batch_size"))
 
 
 def _by_length(curve: list[Case], metric: str, unit: float) -> dict[int, float]:

@@ -6,7 +6,7 @@ from typing import Any
 from kvgpt.plain import quantity
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
-from kvgpt.report.select import models
+from kvgpt.report.select import grouped, models
 from kvgpt.report.tables.quotient import quotient
 from kvgpt.report.tables.validity import marked, unfit
 from kvgpt.report.tabular import Cell, Column, Table
@@ -30,10 +30,7 @@ LENGTHS = {"context": "context", "new_tokens": "T ="}  # of what fills the memor
 
 def by_load(cases: list[Case]) -> dict[str, list[Case]]:
     """{load in words: the cases that fill as much memory, to four digits, with the same work}."""
-    loads: dict[str, list[Case]] = {}
-    for case in cases:
-        loads.setdefault(_load(case.workload), []).append(case)
-    return loads
+    return grouped(cases, lambda case: _load(case.workload))
 
 
 def capacity(results: Results) -> list[Table]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kvgpt.recipes import REFERENCE
 from kvgpt.recorded import Case, Results
-from kvgpt.report.select import models
+from kvgpt.report.select import grouped, models
 from kvgpt.report.tables.quotient import quotient
 from kvgpt.report.tables.validity import marked, unfit
 from kvgpt.report.tabular import Cell, Column, Table
@@ -34,10 +34,7 @@ FORMS = {  # what names a text and how it is scored, in this order
 
 def by_text(cases: list[Case]) -> dict[str, list[Case]]:
     """{what was scored in words: the cases that scored the same tokens in the same way}."""
-    texts: dict[str, list[Case]] = {}
-    for case in cases:
-        texts.setdefault(_scored(case.workload), []).append(case)
-    return texts
+    return grouped(cases, lambda case: _scored(case.workload))
 
 
 def perplexity(results: Results) -> list[Table]:

@@ -1,6 +1,7 @@
 """Where the time of a generation goes: a table for each T, a row for each variant."""
 
 from kvgpt.recorded import Case, Results
+from kvgpt.report.consistency.finding import size
 from kvgpt.report.select import after_one_token, axis, pick, subjects
 from kvgpt.report.tables.validity import marked, unfit
 from kvgpt.report.tabular import Cell, Column, Table
@@ -29,7 +30,8 @@ def phases(results: Results) -> list[Table]:
 def _table(title: str, name: str, cases: list[Case]) -> Table:
     columns = (Column("Version"), *(Column(heading, ".2f") for heading in PARTS.values()))
     notes = ("Total is the time of the same generation without marks between its phases.",)
-    return Table(name, f"Phases: {title}", columns, tuple(map(_row, cases)), notes + unfit(cases))
+    rows, batch_size = tuple(map(_row, cases)), size(cases[0], "batch_size")
+    return Table(name, f"Phases: {title}", columns, rows, notes + unfit(cases), batch_size)
 
 
 def _row(case: Case) -> tuple[Cell, ...]:
