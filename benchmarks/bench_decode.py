@@ -2,6 +2,15 @@
 
 from kvgpt.measure.fill import stand_at
 from kvgpt.measure.floors import Claim, work
+from kvgpt.peers import streams
+
+PEERS = True
+
+
+def left_out(item, chosen, model):
+    """A peer without a step of its own."""
+    variant = item.callspec.params["variant"]
+    return None if streams(variant) else f"{variant} takes no single steps: it is in the latency family"
 
 
 def bench_decode(benchmark, case, time_of, engine_of, bill_of, prompt, variant, batch_size, context):

@@ -130,9 +130,9 @@ def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
     tokens, variant = max(values.get("new_tokens", 0), values.get("context", 0)), values.get("variant")
     if tokens > (model.config.n_position or tokens):
         return f"{chosen.model} has a context of {model.config.block_size} tokens, {tokens} were asked for"
-    if variant in peers.PEERS:
-        return peers.absent(variant)
-    if variant is not None and variant not in chosen.caches:
+    if variant in peers.PEERS and (absent := peers.absent(variant)):
+        return absent
+    if variant is not None and variant not in {*chosen.caches, *peers.PEERS}:
         recipe, has = Variant.parse(variant), (model.config.sharing, model.config.align)
         if has not in ((None, None), (recipe.sharing, recipe.align)):
             return f"{chosen.model} was trained with sharing {has[0]}, which {variant} does not have"

@@ -185,18 +185,21 @@ def test_other_systems_are_columns_of_the_same_run(bench, tiny):
         "--kvgpt-peers",
         "--kvgpt-lock-clocks",
         "-k",
-        "bench_latency and not gpt-fast",  # which compiles for half a minute
+        "(bench_latency or bench_decode) and not gpt-fast",  # which compiles for half a minute
     )
     assert result.ret == 0, result.stdout.str()
     made = [benchmark["extra_info"]["kvgpt"] for benchmark in data["benchmarks"]]
     names = ["v1", "transformers-dynamic", "transformers-static", "transformers-quantized", "transformers-generate"]
-    latency = [one for one in made if one["workload"]["prompt"] == 1]
+    latency = [one for one in made if one["workload"].get("prompt") == 1]
     assert [one["variant"] for one in latency] == names * 2
     assert [one["workload"]["batch_size"] for one in latency] == [1] * 5 + [3] * 5
     for one in latency:
         beside = latency[0 if one["workload"]["batch_size"] == 1 else 5]
         assert one["metrics"]["floor"] == beside["metrics"]["floor"], "all are held to what v1 must do"
         assert ("time_to_first_token" in one["metrics"]) == (one["variant"] != "transformers-generate")
+    steps = [(one["variant"], one["workload"]["context"]) for one in made if one["family"] == "decode"]
+    assert steps == [(name, 4) for name in names[:-1]] * 2
+    assert "transformers-generate takes no single steps: it is in the latency family" in result.stdout.str()
     assert "the SM clock is not locked: a CPU is no GPU" in result.stdout.str()
 
 

@@ -55,7 +55,9 @@ def compared(noise, design, slower=1.0):
 def test_equals_raise_an_alarm_in_at_most_one_comparison_of_a_hundred(noise, design):
     change, low, high = np.moveaxis(compared(noise, design), 2, 0)
     alarms = ((np.abs(change) > LIMIT) & (low * high > 0)).any(axis=1)
-    assert alarms.sum() <= 0.01 * COMPARISONS + 2, f"{alarms.sum()} of {COMPARISONS}"  # 2: one in 300 chance of more
+    assert alarms.sum() <= 0.01 * COMPARISONS + 2, (
+        f"{alarms.sum()} of {COMPARISONS}"
+    )  # 2: of the draws, one in 30 has more
     holds = ((low <= 0) & (high >= 0)).all(axis=1)
     assert holds.mean() >= 0.97, "intervals that hold together in 99 of 100"
 

@@ -1,9 +1,12 @@
 """Caches filled without a model: what is held is what a cache costs, not what a model would have put there."""
 
+from functools import singledispatch
+
 import torch
 
 from kvgpt.caches.base import KVCache
 from kvgpt.engine import Engine
+from kvgpt.peers.base import Peer
 
 CHUNK = 64  # tokens a step: what a step allocates stays small
 
@@ -26,8 +29,15 @@ def fill(cache: KVCache, length: int, chunk: int = CHUNK) -> None:
         cache.advance(n)
 
 
-def stand_at(engine: Engine, length: int) -> None:
-    """Have ``engine`` hold ``length`` tokens, whatever they are: cropped to where that is offered, else filled."""
+@singledispatch
+def stand_at(engine: Engine | Peer, length: int) -> None:
+    """Have ``engine`` hold ``length`` tokens, whatever they are."""
+    raise TypeError(f"{type(engine).__name__} is neither an engine nor a peer")
+
+
+@stand_at.register
+def _(engine: Engine, length: int) -> None:
+    """Cropped to where that is offered, else filled."""
     if engine.length >= length and engine.cache.offers("crop"):
         engine.crop(length)
         return
@@ -36,3 +46,11 @@ def stand_at(engine: Engine, length: int) -> None:
         fill(engine.cache, length)
     elif length:
         engine.prefill(torch.zeros(engine.batch_size, length, dtype=torch.int64))
+
+
+@stand_at.register
+def _(peer: Peer, length: int) -> None:
+    """Fed: nothing is known of a peer's cache."""
+    peer.reset()
+    if length:
+        peer.prefill(torch.zeros(peer.batch_size, length, dtype=torch.int64))

@@ -29,6 +29,11 @@ def absent(name: str) -> str | None:
         return f"{name} cannot run here ({type(error).__name__}: {error}): pip install 'kvgpt[peers]'"
 
 
+def streams(name: str) -> bool:
+    """Whether what this name stands for decodes a token at a time: each variant does, and most peers."""
+    return name not in PEERS or _load(name).streams
+
+
 def build(name: str, model: "GPT", batch_size: int = 1, max_length: int | None = None) -> "Peer":
     """The peer of this name over a model of ours; ValueError where it is unknown or absent, or cannot
     compute the model.
