@@ -65,10 +65,10 @@ def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -
     storage, tokens, width = STORAGES[variant.storage], held + fed, config.kv_heads * config.head_dim
     new, old = 2 * fed * width, 2 * tokens * width  # numbers of K and V
     stored = held if variant.window else tokens  # a window is read before it is written
-    seen = item * (new if storage.bits == 0 else old if variant.window else 0)
+    seen = item * (new if variant.recomputes else old if variant.window else 0)
     x = fed * config.n_embd * item
     write = read = copy = 0
-    if storage.bits:
+    if storage.keys.bits:
         write = new * (item + wide * (1 + (wide > item)) + 1)
         read = 2 * stored * (2 * width + config.kv_heads) * wide
         copy = old * item
