@@ -18,6 +18,11 @@ class Width:
     bits: int | None = None
     scale_bits: int = 0  # for each (token, head)
 
+    @property
+    def packed(self) -> bool:
+        """Whether several numbers share a byte."""
+        return self.bits is not None and 0 < self.bits < 8
+
 
 DENSE, CODES8, CODES4 = Width(), Width(8, scale_bits=16), Width(4, scale_bits=32)
 

@@ -66,7 +66,7 @@ class QuantisedCache(Storage):
         return k, v  # each (B, H, S, D)
 
     def round_trip(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = self.sides[0].codec, self.sides[-1].codec
+        keys, values = self.keys(k.size(-1)), self.values(v.size(-1))
         return keys.decode(keys.encode(k), k.dtype), values.decode(values.encode(v), v.dtype)
 
     @property
