@@ -51,6 +51,7 @@ def test_the_scale_is_as_small_as_the_range_lets_it_be(x):
 @given(seed=strategies.seeds, size=st.sampled_from([2, 3, 7, 64, 65]), power=st.integers(-6, 6))
 def test_what_was_read_back_has_the_same_codes_again_in_any_unit(seed, size, power):
     x = torch.randn(4, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x[:, :2] = torch.tensor([-2.0, 1.0])  # a range that is wide beside what rounding the minimum takes
     kept, back = through(x)
     assert all(torch.equal(kept[name], part) for name, part in through(back)[0].items()), "it drifts"
     assert torch.equal(through(x * 2.0**power)[1], back * 2.0**power), "codes depend on the unit"
