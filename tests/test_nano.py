@@ -28,7 +28,8 @@ def windows(held_out):
 @pytest.fixture(scope="module")
 def forced(windows):
     return {
-        name: perplexity.teacher_forced(kvgpt.Engine(NANO, name, 16), windows) for name in ("v1", "v2", "v3", "v3a", "int4", "k8v4")
+        name: perplexity.teacher_forced(kvgpt.Engine(NANO, name, 16), windows)
+        for name in ("v1", "v2", "v3", "v3a", "int4", "k8v4")
     }
 
 

@@ -34,7 +34,7 @@ def int8(row: Row) -> list[set[float]]:
 
 def fp8(row: Row) -> list[set[float]]:
     """As :func:`int8`."""
-    return _scaled(row, 448, E4M3)
+    return _scaled(row, 28, [code / 16 for code in E4M3])
 
 
 def int4(row: Row) -> list[set[float]]:

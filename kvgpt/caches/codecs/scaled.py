@@ -1,4 +1,4 @@
-"""Scaled: a vector as codes, which are numbers of a narrow dtype, and one fp16 scale that they are multiples of."""
+"""Scaled: a vector as codes, each of which stands for a number, and one fp16 scale for all of them."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -11,8 +11,8 @@ from kvgpt.caches.codecs.half import HUGE, TINY
 
 
 class Scaled(Codec):
-    """The largest number of a vector becomes the code ``largest``: s = fp16(max|x| / largest), and the codes are those
-    of x / s with the scale *as stored*.
+    """``largest`` is the greatest number that a code stands for, and the largest of a vector becomes it:
+    s = fp16(max|x| / largest), and the codes are those of x / s with the scale *as stored*.
     """
 
     symmetric = True
@@ -21,7 +21,11 @@ class Scaled(Codec):
 
     @abstractmethod
     def rounded(self, x: Tensor) -> Tensor:
-        """X (..., D), from -largest to largest or NaN -> codes; x may be written over."""
+        """X (..., D), from about -largest to largest or NaN -> codes of ``narrow``; x may be written over."""
+
+    def numbers(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Codes (..., D) -> the numbers that they stand for, of ``dtype``: a copy."""
+        return codes.to(dtype)
 
     def room(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         return {"codes": ((self.head_dim,), self.narrow), "scales": ((), torch.float16)}
@@ -36,11 +40,11 @@ class Scaled(Codec):
     def decode(self, kept: Kept, dtype: torch.dtype) -> Tensor:
         """The product is exact in float32."""
         wide = torch.promote_types(dtype, torch.float32)
-        return (kept["codes"].to(wide) * kept["scales"].to(wide).unsqueeze(-1)).to(dtype)
+        return (self.numbers(kept["codes"], wide) * kept["scales"].to(wide).unsqueeze(-1)).to(dtype)
 
     def scores(self, q: Tensor, kept: Kept) -> Tensor:
-        return (q @ kept["codes"].to(q.dtype).transpose(-2, -1)) * kept["scales"].to(q.dtype).unsqueeze(-2)
+        return (q @ self.numbers(kept["codes"], q.dtype).transpose(-2, -1)) * kept["scales"].to(q.dtype).unsqueeze(-2)
 
     def mix(self, weights: Tensor, kept: Kept) -> Tensor:
         dtype = weights.dtype
-        return (weights * kept["scales"].to(dtype).unsqueeze(-2)) @ kept["codes"].to(dtype)
+        return (weights * kept["scales"].to(dtype).unsqueeze(-2)) @ self.numbers(kept["codes"], dtype)
