@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from kvgpt.config import GPTConfig
-from kvgpt.recipes import STORAGES, Variant
+from kvgpt.recipes import STORAGES, Variant, Width
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -48,11 +48,14 @@ def shared(config: GPTConfig, variant: Variant) -> GPTConfig:
 def token_bytes(config: GPTConfig, storage: str, dtype: str) -> int:
     """Bytes that a storage holds of one token of a sequence: codes and scales, K and V, of all owning layers."""
     kept = STORAGES[storage]
-    if kept.bits == 0:
-        return 0
-    bits = 8 * ITEM_BYTES[dtype] if kept.bits is None else kept.bits
-    vector = (config.head_dim * bits + kept.scale_bits + 7) // 8  # bytes of one (token, head) of K or of V
-    return 2 * config.n_slot * config.kv_heads * vector
+    vectors = sum(vector_bytes(config.head_dim, width, dtype) for width in (kept.keys, kept.values))
+    return config.n_slot * config.kv_heads * vectors
+
+
+def vector_bytes(head_dim: int, width: Width, dtype: str) -> int:
+    """Bytes of one (token, head) of K or of V: whole ones, however few bits a number takes."""
+    bits = 8 * ITEM_BYTES[dtype] if width.bits is None else width.bits
+    return (head_dim * bits + width.scale_bits + 7) // 8
 
 
 @dataclass(frozen=True)

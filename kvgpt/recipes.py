@@ -12,20 +12,39 @@ from kvgpt.config import sharing_group
 
 
 @dataclass(frozen=True)
+class Width:
+    """The bits kept of each number (None: those of the model's dtype), and what scales it takes beside them."""
+
+    bits: int | None = None
+    scale_bits: int = 0  # for each (token, head)
+
+    @property
+    def packed(self) -> bool:
+        """Whether several numbers share a byte."""
+        return self.bits is not None and 0 < self.bits < 8
+
+
+DENSE, CODES8, CODES4 = Width(), Width(8, scale_bits=16), Width(4, scale_bits=32)
+
+
+@dataclass(frozen=True)
 class Storage:
-    """Where a storage's class lives, and the bits that it keeps of each number (None: those of the model's dtype)."""
+    """Where a storage's class lives, and how wide it keeps K and V."""
 
     path: str
-    bits: int | None = None
-    scale_bits: int = 0  # for each (token, head) of K and of V
+    keys: Width
+    values: Width
 
 
 STORAGES = {
-    "none": Storage("kvgpt.caches.none:NoCache", bits=0),
-    "dense": Storage("kvgpt.caches.dense:DenseCache"),
-    "dense-cat": Storage("kvgpt.caches.dense_cat:DenseCatCache"),
-    "int8": Storage("kvgpt.caches.int8:Int8Cache", bits=8, scale_bits=16),
-    "int8-unfused": Storage("kvgpt.caches.int8:UnfusedInt8Cache", bits=8, scale_bits=16),
+    "none": Storage("kvgpt.caches.none:NoCache", Width(0), Width(0)),
+    "dense": Storage("kvgpt.caches.dense:DenseCache", DENSE, DENSE),
+    "dense-cat": Storage("kvgpt.caches.dense_cat:DenseCatCache", DENSE, DENSE),
+    "int8": Storage("kvgpt.caches.int8:Int8Cache", CODES8, CODES8),
+    "int8-unfused": Storage("kvgpt.caches.int8:UnfusedInt8Cache", CODES8, CODES8),
+    "int4": Storage("kvgpt.caches.int4:Int4Cache", CODES4, CODES4),
+    "k8v4": Storage("kvgpt.caches.k8v4:K8V4Cache", CODES8, CODES4),
+    "fp8": Storage("kvgpt.caches.fp8:Fp8Cache", CODES8, CODES8),
 }
 ALIGNMENTS = ("qalign",)
 ATTENTION_PATHS = ("sdpa", "matmul")
@@ -65,7 +84,7 @@ class Variant:
     @property
     def recomputes(self) -> bool:
         """Whether nothing is kept between steps, so that each computes the whole history again."""
-        return STORAGES[self.storage].bits == 0
+        return STORAGES[self.storage].keys.bits == 0
 
     @property
     def canonical(self) -> str:
@@ -135,7 +154,7 @@ def _field(part: str) -> tuple[str, Any] | None:
     return "sharing", part
 
 
-LONG_DASHES, DASH_DOT_DOT = (0, (7, 2)), (0, (5, 1, 1, 1, 1, 1))
+LONG_DASHES, DASH_DOT_DOT, DASH_DASH_DOT = (0, (7, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (5, 1, 5, 1, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -160,6 +179,9 @@ STYLES = {
     "v4a": Style("#1B6A73", "*", "-."),
     "dense-cat": Style("#8F8F1B", "P", "-."),
     "int8-unfused": Style("#1F8CF9", "X", "--"),
+    "int4": Style("#AA0E0E", "d", DASH_DASH_DOT),
+    "k8v4": Style("#136AEC", "8", DASH_DASH_DOT),
+    "fp8": Style("#AC8853", "H", DASH_DASH_DOT),
     "dense+window": Style("#E8501F", "<", ":"),
     "int8+window": Style("#D61BD6", ">", "-."),
     "dense+matmul": Style("#6B0F24", "h", ":"),
@@ -170,11 +192,9 @@ STYLES = {
     "gpt-fast": Style("#9A8F12", "3", LONG_DASHES),
 }
 OTHERS = (  # for names without a style of their own, in the order in which they come
-    Style("#333333", "d", DASH_DOT_DOT),
-    Style("#AE2F04", "8", DASH_DOT_DOT),
-    Style("#1E8CF9", "H", DASH_DOT_DOT),
-    Style("#F91FC3", "4", DASH_DOT_DOT),
-    Style("#959504", "|", DASH_DOT_DOT),
+    Style("#333333", "4", DASH_DOT_DOT),
+    Style("#1E8CF9", "|", DASH_DOT_DOT),
+    Style("#F91FC3", "_", DASH_DOT_DOT),
 )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kvgpt.config import GPTConfig
 from kvgpt.costs import ITEM_BYTES, shared, token_bytes, weights_bytes
-from kvgpt.recipes import STORAGES, Variant
+from kvgpt.recipes import STORAGES, Variant, Width
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,39 @@ def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -
     - MLP: the x before and after attention, the norm, and the hidden (n, 4C) before and after its activation: 11 nC;
     - head: x, and the last position's norm and logits.
 
-    Codes are written from a stack of K and V and their quotients by the scale; they are read as a wide copy of all that
-    is held and its product with the scales. Until the next layer has its own, an uncached step holds the layer's
-    (n, 2K), a window all that it attends over.
+    Codes are written from a stack of K and V and their quotients by the scale; :func:`_reading` has the rest. K and V
+    of one width are written and read together, others one after the other. Until the next layer has its own, an
+    uncached step holds the layer's (n, 2K), a window all that it attends over.
     """
     item, wide = ITEM_BYTES[dtype], max(ITEM_BYTES[dtype], ITEM_BYTES["float32"])
     storage, tokens, width = STORAGES[variant.storage], held + fed, config.kv_heads * config.head_dim
     new, old = 2 * fed * width, 2 * tokens * width  # numbers of K and V
     stored = held if variant.window else tokens  # a window is read before it is written
-    seen = item * (new if storage.bits == 0 else old if variant.window else 0)
+    seen = item * (new if variant.recomputes else old if variant.window else 0)
     x = fed * config.n_embd * item
     write = read = copy = 0
-    if storage.bits:
-        write = new * (item + wide * (1 + (wide > item)) + 1)
-        read = 2 * stored * (2 * width + config.kv_heads) * wide
+    if storage.keys.bits:
+        sides = [(storage.keys, 2)] if storage.keys == storage.values else [(storage.keys, 1), (storage.values, 1)]
+        most = max(count for _, count in sides)
+        write = new * item + most * fed * width * (wide * (1 + (wide > item)) + 1)
+        done = 0
+        for side, count in sides:
+            read = max(read, done + count * stored * _reading(side, width, config.kv_heads, item, wide))
+            done += count * stored * width * item
         copy = old * item
     attention = 3 * x + new * item + seen + max(write, read, copy + seen + x)
     mlp = 11 * x + seen
     head = x + (config.n_embd + config.vocab_size) * item
     return max(attention, mlp, head)
+
+
+def _reading(kept: Width, width: int, heads: int, item: int, wide: int) -> int:
+    """The most that reading a token's codes back allocates: the wide copies of its scales, and a wide copy of the codes
+    and its product with them. Codes that share bytes are unpacked first, and their copy is scaled in place: beside it
+    are either the unpacked ones or the result in the model's dtype.
+    """
+    numbers = wide + max(1, item * (item < wide)) if kept.packed else 2 * wide
+    return width * numbers + heads * kept.scale_bits // 16 * wide
 
 
 def training(config: GPTConfig, dtype: str, context: int) -> Need:

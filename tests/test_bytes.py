@@ -59,7 +59,16 @@ def test_nbytes_is_what_the_storages_hold_and_what_the_formula_says(variant, dat
 
 @pytest.mark.parametrize(
     ("variant", "ratio"),
-    [("int8", 0.515625), ("dense+cla2", 0.5), ("int8+cla2", 0.2578125), ("int8+cla2+qalign", 0.2578125)],
+    [
+        ("int8", 0.515625),
+        ("dense+cla2", 0.5),
+        ("int8+cla2", 0.2578125),
+        ("int8+cla2+qalign", 0.2578125),
+        ("int4", 0.28125),
+        ("int4+cla2", 0.140625),
+        ("k8v4", 0.3984375),
+        ("fp8", 0.515625),
+    ],
 )
 def test_head_size_64_gives_the_ratios_to_bfloat16_that_the_design_promises(variant, ratio):
     config = kvgpt.GPTConfig.preset("gpt2-medium")
@@ -78,3 +87,10 @@ def test_select_and_fork_hold_what_the_formula_says(variant):
     engine.select([1, 0, 1])
     formula = costs.cache_bytes(config, kvgpt.Variant.parse(variant), 3, 12, "float64")
     assert engine.cache.nbytes == engine.fork().cache.nbytes == formula
+
+
+@pytest.mark.parametrize(("head_dim", "vectors"), [(1, 3 + 5), (7, 9 + 8), (63, 65 + 36), (64, 66 + 36)])
+def test_codes_of_four_bits_take_whole_bytes_of_each_vector(head_dim, vectors):
+    config = kvgpt.GPTConfig(n_layer=3, n_head=2, n_embd=2 * head_dim, vocab_size=31, block_size=12)
+    built_bytes = built(config, "k8v4", 2, 5, "bfloat16").nbytes
+    assert built_bytes == costs.cache_bytes(config, kvgpt.Variant("k8v4"), 2, 5, "bfloat16") == 2 * 5 * 3 * 2 * vectors

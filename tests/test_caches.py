@@ -69,9 +69,8 @@ def test_what_is_stored_is_a_copy(storage):
 @pytest.mark.parametrize("storage", STORED)
 def test_slots_that_were_never_written_are_never_read(storage):
     cache, k = cache_of(storage), vectors(2)
-    poisoned = [part for name, part in vars(cache).items() if isinstance(part, list) and name != "_filled"]
-    for tensors in poisoned:
-        for tensor in tensors:
+    for tensor in tensors_of(cache):
+        if tensor is not cache.position:
             tensor.fill_(float("nan") if tensor.is_floating_point() else 77)
     out = cache.attend(0, k, k, k)
     assert torch.equal(out, cache_of(storage).attend(0, k, k, k))
@@ -138,13 +137,12 @@ def test_rows_that_are_not_there_are_refused(rows):
         cache_of("dense").select(rows)
 
 
-@pytest.mark.parametrize("storage", ["dense", "int8", "int8-unfused"])
+@pytest.mark.parametrize("storage", ["dense", "int8", "int8-unfused", "int4", "k8v4", "fp8"])
 def test_addresses_of_a_preallocated_cache_never_change(storage):
     cache, k = cache_of(storage), vectors(2)
 
     def addresses():
-        lists = [part for name, part in vars(cache).items() if isinstance(part, list) and name != "_filled"]
-        return [cache.position.data_ptr(), *(tensor.data_ptr() for tensors in lists for tensor in tensors)]
+        return [tensor.data_ptr() for tensor in tensors_of(cache)]
 
     before = addresses()
     for _ in range(2):

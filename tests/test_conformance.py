@@ -7,7 +7,17 @@ import kvgpt
 from kvgpt.conformance import DTYPES, PROMISES, Broken, Op, Scene, Subject, again, asked_of, check_cache
 
 COMPOSED = ("int8+cla2+window+sinks2",)
-OTHERS = ("none+cla3", "dense+cla4", "int8+cla3+matmul", "none+cla2+qalign", "dense-cat+cla2", "dense-cat+window")
+RECODED = ("int4", "k8v4", "fp8")  # int8's cache with other codecs: what those could break is asked in full
+OTHERS = (
+    "none+cla3",
+    "dense+cla4",
+    "int8+cla3+matmul",
+    "none+cla2+qalign",
+    "dense-cat+cla2",
+    "dense-cat+window",
+    "int4+cla2",
+    "k8v4+cla2+window",
+)
 CASES = [
     pytest.param(promise, Subject(name, dtype), id=f"{name}-{dtype}-{promise.name}")
     for name in (*kvgpt.variants(), *COMPOSED)
@@ -18,7 +28,8 @@ CASES = [
 
 @pytest.mark.parametrize(("promise", "subject"), CASES)
 def test_a_built_in_variant_keeps_its_promises(promise, subject):
-    promise(subject, settings.default.max_examples)
+    fewer = subject.cache in RECODED and promise.code[0] not in "BDT"
+    promise(subject, settings.default.max_examples // (4 if fewer else 1))
 
 
 @pytest.mark.parametrize("name", OTHERS)

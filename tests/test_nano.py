@@ -28,7 +28,8 @@ def windows(held_out):
 @pytest.fixture(scope="module")
 def forced(windows):
     return {
-        name: perplexity.teacher_forced(kvgpt.Engine(NANO, name, 16), windows) for name in ("v1", "v2", "v3", "v3a")
+        name: perplexity.teacher_forced(kvgpt.Engine(NANO, name, 16), windows)
+        for name in ("v1", "v2", "v3", "v3a", "int4", "k8v4")
     }
 
 
@@ -68,6 +69,13 @@ def test_autoregressive_equals_teacher_forced_and_the_cache_served_every_token(w
 def test_int8_costs_less_than_a_percent(forced):
     change, _ = forced["v2"].change(forced["v1"])
     assert abs(math.expm1(change)) < 0.01
+
+
+def test_int4_costs_less_than_five_percent_and_most_of_that_is_its_keys(forced):
+    of_int4, error = forced["int4"].change(forced["v1"])
+    of_values, _ = forced["k8v4"].change(forced["v1"])
+    assert math.expm1(of_int4) < 0.05
+    assert of_int4 - of_values > 2 * error and of_values < of_int4 / 2
 
 
 def test_sharing_that_was_never_trained_hurts(forced):

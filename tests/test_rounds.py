@@ -5,8 +5,11 @@ from types import SimpleNamespace
 import pytest
 from fake_clock import FakeClock
 
-from kvgpt.measure.rounds import MOST, SPAN, timed
+from kvgpt.measure.rounds import MOST, timed
+from kvgpt.measure.turns import Alone
 from kvgpt.statistics import median
+
+SPAN = Alone.span
 
 
 class Bench:

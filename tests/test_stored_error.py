@@ -55,6 +55,12 @@ def test_a_lossy_map_has_its_own_error_whatever_the_age(variant):
     assert abs(found.drift) < found.error / 4
 
 
+def test_fewer_bits_lose_more():
+    slim, mixed, wide = (measured(variant).error for variant in ("int4", "k8v4", "v2"))
+    assert wide < mixed < slim < 0.15, "half a scale of 2 / 15 at most, evenly spread, of vectors of 16"
+    assert mixed == pytest.approx(((slim**2 + wide**2) / 2) ** 0.5, rel=0.1), "half of it is as that of each"
+
+
 def test_the_error_is_what_the_map_does_to_keys_and_to_values():
     config = kvgpt.GPTConfig(n_layer=1, n_head=2, n_embd=32, vocab_size=31, block_size=20)
     engine, ids = kvgpt.Engine(strategies.model(config, 0), "v2", 2), strategies.ids(2, 20, 3)

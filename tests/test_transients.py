@@ -53,7 +53,7 @@ def test_as_many_sequences_fit_as_were_predicted_and_no_more(variant):
     assert found.peak == directly(found.max_batch)
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, "dense+window", "int8+cla2+window"])
+@pytest.mark.parametrize("variant", [*VARIANTS, "int4", "k8v4", "dense+window", "int8+cla2+window"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_sequence_needs_at_its_worst_what_its_closed_form_says(variant, dtype):
     config = kvgpt.GPTConfig(n_layer=4, n_head=2, n_embd=64, vocab_size=31, block_size=256)

@@ -83,7 +83,7 @@ def _fill(room: Tensor, value: float) -> None:
         value = 77
     elif isfinite(value):
         value = min(value, torch.finfo(room.dtype).max)
-    room.fill_(value)
+    room.copy_(torch.tensor(value))  # converted, for not every dtype has an infinity
 
 
 def _bits(room: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Rounds: as many as the grid asks for, then more until the median is known well enough or time is up.
 
 A machine that is shared has moments. Rounds of one moment agree with each other, and not with the next; so they cover a
-span, however well they agree, and those that count are spread over it.
+span, however well they agree, and those that count are spread over it. See :mod:`kvgpt.measure.turns`.
 """
 
 import time
@@ -13,7 +13,6 @@ from kvgpt.measure.turns import Alone, Turn
 from kvgpt.record import metric
 from kvgpt.statistics import median, median_interval
 
-SPAN = 0.5  # s that rounds cover at least
 MOST = 50  # times the rounds that the grid asks for: what is not tight by then is as noisy as it looks
 Noted = TypeVar("Noted")
 
@@ -121,18 +120,18 @@ def timed(
     while True:
         covered = spent() - begun
         possible = covered + median(walls) <= effort.seconds
-        if not turn.again(possible and not _enough(samples, covered, effort), possible):
+        if not turn.again(possible and not (covered >= turn.span and _enough(samples, effort)), possible):
             return Timed(samples, walls, result, kept)
         seconds, wall = _round(body, ready, clock, host)
-        if len(samples) < most * min(1.0, covered / SPAN):
+        if len(samples) < most * min(1.0, covered / turn.span):
             benchmark.stats.update(seconds)
             walls.append(wall)
             kept.append(ran)
         ran += 1
 
 
-def _enough(samples: Sequence[float], covered: float, effort: Effort) -> bool:
-    if len(samples) < effort.rounds or covered < SPAN:
+def _enough(samples: Sequence[float], effort: Effort) -> bool:
+    if len(samples) < effort.rounds:
         return False
     interval = median_interval(samples)
     tight = interval is not None and interval[1] - interval[0] <= 2 * effort.precision * median(samples)

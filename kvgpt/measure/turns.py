@@ -28,6 +28,7 @@ NAME = "kvgpt-turns"
 class Turn(Protocol):
     """What a case asks between its rounds."""
 
+    span: float  # s that rounds cover at least
     waited: float  # s that others had
 
     def rest(self) -> None:
@@ -45,7 +46,7 @@ class Turn(Protocol):
 class Alone:
     """Nobody to wait for."""
 
-    waited = 0.0
+    span, waited = 0.5, 0.0
 
     def rest(self) -> None:
         """Nothing."""
@@ -60,8 +61,11 @@ class Alone:
 class Turns:
     """This process's end of the channel; a pytest plug-in, which learns from it which case it is in.
 
-    Where the other process ends, in whichever way, this one goes on alone.
+    Where the other process ends, in whichever way, this one goes on alone. Rounds cover more than one process's alone:
+    what little differs between two neighbouring moments must cancel out.
     """
+
+    span = 2.0
 
     def __init__(self, channel: socket.socket, first: bool, clock: Callable[[], float] = time.perf_counter) -> None:
         self._lines, self._channel = channel.makefile("r", encoding="ascii"), channel

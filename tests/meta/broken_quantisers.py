@@ -3,15 +3,33 @@
 import torch
 from bugs import planted
 
-from kvgpt.caches.int8 import LEVELS, Int8Cache, UnfusedInt8Cache, dequantise, quantise
+from kvgpt.caches.codecs.int4 import Int4
+from kvgpt.caches.codecs.int8 import LEVELS, Int8
+from kvgpt.caches.int4 import Int4Cache
+from kvgpt.caches.int8 import Int8Cache, UnfusedInt8Cache
 
 
-class Mapped(UnfusedInt8Cache):
+def quantise(x):
+    kept = Int8(x.size(-1)).encode(x)
+    return kept["codes"], kept["scales"]
+
+
+def dequantise(codes, scales, dtype):
+    return Int8(codes.size(-1)).decode({"codes": codes, "scales": scales}, dtype)
+
+
+class Kept(UnfusedInt8Cache):
+    def keep(self, layer, here, codes, scales):
+        self.parts["codes"][layer][:, :, :, here] = codes
+        self.parts["scales"][layer][:, :, :, here] = scales
+
+
+class Mapped(Kept):
     """Stores what a wrong ``code`` makes of a vector, and says so honestly."""
 
     def append(self, layer, k, v):
         here = self.claim(layer, k.size(2))
-        self.codes[layer][:, :, :, here], self.scales[layer][:, :, :, here] = self.code(torch.stack((k, v)))
+        self.keep(layer, here, *self.code(torch.stack((k, v))))
 
     def round_trip(self, layer, k, v):
         return dequantise(*self.code(k), k.dtype), dequantise(*self.code(v), v.dtype)
@@ -57,13 +75,13 @@ class SevenBits(Mapped):
 
 
 @planted("InternLM/lmdeploy#4849", "B1-read-is-round-trip")
-class StretchesItsRange(UnfusedInt8Cache):
+class StretchesItsRange(Kept):
     """Lanes that are masked take part in the range when it stores, not when it says what it stores."""
 
     def append(self, layer, k, v):
         here = self.claim(layer, k.size(2))
         codes, scales = quantise(torch.nn.functional.pad(torch.stack((k, v)), (0, 1), value=2.0))
-        self.codes[layer][:, :, :, here], self.scales[layer][:, :, :, here] = codes[..., :-1], scales
+        self.keep(layer, here, codes[..., :-1], scales)
 
 
 @planted("vllm-project/vllm#50084", "B1-read-is-round-trip", "A1-chunks")
@@ -72,14 +90,14 @@ class RawScale(Int8Cache):
 
     def append(self, layer, k, v):
         super().append(layer, k, v)
-        self.scales[layer].mul_(1 + 2**-9)
+        self.parts["scales"][layer].mul_(1 + 2**-9)
 
 
 @planted("vllm-project/vllm#50084", "B1-read-is-round-trip")
 class ValuesTakeTheKeysScales(UnfusedInt8Cache):
     def append(self, layer, k, v):
         super().append(layer, k, v)
-        self.scales[layer][1] = self.scales[layer][0]
+        self.parts["scales"][layer][1] = self.parts["scales"][layer][0]
 
 
 @planted("huggingface/transformers#48700", "B4-settled", "A7-kept")
@@ -89,7 +107,7 @@ class QuantisesAgainAndAgain(UnfusedInt8Cache):
     def append(self, layer, k, v):
         super().append(layer, k, v)
         filled = self.filled(layer)
-        codes, scales = self.codes[layer][:, :, :, :filled], self.scales[layer][:, :, :, :filled]
+        codes, scales = self.parts["codes"][layer][:, :, :, :filled], self.parts["scales"][layer][:, :, :, :filled]
         back = dequantise(codes, scales, torch.float32)
         scales[:] = scales.amax(dim=3, keepdim=True)
         codes[:] = (back / scales.float().unsqueeze(-1)).round().to(torch.int8)
@@ -126,18 +144,18 @@ class NanBecomesZero(Mapped):
 @planted("huggingface/transformers#45510", "A4-select")
 class SelectForgetsTheScales(UnfusedInt8Cache):
     def select(self, rows):
-        scales = self.scales
+        scales = self.parts["scales"]
         index = self.rows(rows)
         super().select(rows)
         first = torch.arange(len(index)) % scales[0].size(1)
-        self.scales = [one[:, first] for one in scales]
+        self.parts["scales"] = [one[:, first] for one in scales]
 
 
 @planted("MemTensor/MemOS#2301", "A6-fork")
 class ForkSharesItsScales(UnfusedInt8Cache):
     def fork(self):
         twin = super().fork()
-        twin.scales = self.scales
+        twin.parts["scales"] = self.parts["scales"]
         return twin
 
 
@@ -145,7 +163,7 @@ class ForkSharesItsScales(UnfusedInt8Cache):
 class ForgetsTheScalesBytes(UnfusedInt8Cache):
     @property
     def nbytes(self):
-        return sum(codes.nbytes for codes in self.codes)
+        return sum(codes.nbytes for codes in self.parts["codes"])
 
 
 @planted("ggml-org/llama.cpp#5652", "A2-crop")
@@ -154,5 +172,37 @@ class CropShiftsScales(UnfusedInt8Cache):
         moved = length < self.length
         super().crop(length)
         if moved and length > 1:
-            for scales in self.scales:
+            for scales in self.parts["scales"]:
                 scales[:, :, :, :length] = scales[:, :, :, :length].roll(1, dims=3)
+
+
+class HalvesTheWrongWayRound(Int4):
+    def _unpacked(self, packed):
+        return torch.cat((packed >> 4, packed & 15), dim=-1)[..., : self.head_dim]
+
+
+class LeavesAByteOutOfOddSizes(Int4):
+    def _packed(self, codes):
+        packed = super()._packed(codes)
+        packed[..., self.head_dim // 2 :] = 0
+        return packed
+
+
+class ForgetsTheMiddle(Int4):
+    def mix(self, weights, kept):
+        return super().mix(weights, {**kept, "minima": kept["minima"] * 0})
+
+
+@planted("vllm-project/vllm#53086", "B2-bound")
+class UnpacksTheHighBitsFirst(Int4Cache):
+    keys = values = HalvesTheWrongWayRound
+
+
+@planted("vllm-project/vllm#53086", "B2-bound")
+class PacksOddSizesShort(Int4Cache):
+    keys = values = LeavesAByteOutOfOddSizes
+
+
+@planted("InternLM/lmdeploy#4849", "T1-attention")
+class MixesValuesWithoutTheirMinimum(Int4Cache):
+    values = ForgetsTheMiddle

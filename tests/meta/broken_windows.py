@@ -64,10 +64,10 @@ class CodesOfTheNewScalesOfTheOld(over(Int8Cache)):
     """Writes its codes around the ring and its scales where the sequence ends."""
 
     def append(self, layer, k, v):
-        scales = self.store.scales[layer].clone()
+        scales = self.store.parts["scales"][layer].clone()
         super().append(layer, k, v)
         if self.length >= self.window:
-            self.store.scales[layer].copy_(scales)
+            self.store.parts["scales"][layer].copy_(scales)
 
 
 class Placed(Engine):

@@ -1,0 +1,138 @@
+"""Caches that keep vectors through codecs, K and V each through its own: all that int8, int4 and fp8 have in common."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from kvgpt.caches.base import KVShape, Storage
+from kvgpt.caches.codecs.base import Codec, Kept
+
+TILE = 256  # tokens attended at a time: their float copy stays in a core's own cache
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one codec keeps: K and V together, or one of them. Its parts go by ``prefix`` and their own name."""
+
+    prefix: str
+    codec: Codec
+    count: int
+
+
+class QuantisedCache(Storage):
+    """Keys go through the codec ``keys`` and values through ``values``; attends over a dequantised copy of all of it.
+
+    ``parts`` are tensors (n, B, H, max_length, ...) by name, one a layer: n = 2, K and V, where both have one codec.
+    """
+
+    lossy = True
+    keys: ClassVar[type[Codec]]
+    values: ClassVar[type[Codec]]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if hasattr(cls, "keys") and hasattr(cls, "values"):
+            cls.symmetric = cls.keys.symmetric and cls.values.symmetric
+            cls.error_bound = max(cls.keys.error_bound, cls.values.error_bound)
+
+    def __init__(self, shape: KVShape) -> None:
+        keys, values = self.keys(shape.head_dim), self.values(shape.head_dim)
+        alike = self.keys is self.values
+        self.sides = (Side("", keys, 2),) if alike else (Side("k.", keys, 1), Side("v.", values, 1))
+        self.parts = {
+            side.prefix + name: [
+                torch.empty(
+                    (side.count, shape.batch_size, shape.n_head, shape.max_length, *size),
+                    dtype=dtype,
+                    device=shape.device,
+                )
+                for _ in range(shape.n_layer)
+            ]
+            for side in self.sides
+            for name, (size, dtype) in side.codec.room().items()
+        }
+
+    def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
+        for side, x in zip(self.sides, torch.stack((k, v)).chunk(len(self.sides)), strict=True):
+            for name, part in side.codec.encode(x).items():
+                self.parts[side.prefix + name][layer][:, :, :, where] = part
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        held, dtype = slice(self.filled(layer)), self.shape.dtype
+        k, v = (x for side in self.sides for x in side.codec.decode(self._kept(side, layer, held), dtype))
+        return k, v  # each (B, H, S, D)
+
+    def round_trip(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = self.keys(k.size(-1)), self.values(v.size(-1))
+        return keys.decode(keys.encode(k), k.dtype), values.decode(values.encode(v), v.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensors in self.parts.values() for tensor in tensors)
+
+    def reset(self) -> None:
+        super().reset()
+
+    def crop(self, length: int) -> None:
+        super().crop(length)
+
+    def select(self, rows: Tensor | Sequence[int]) -> None:
+        index = self.rows(rows)
+        super().select(index)
+        self.parts = {name: [part[:, index] for part in parts] for name, parts in self.parts.items()}
+
+    def fork(self) -> Self:
+        twin = super().fork()
+        for name, parts in self.parts.items():
+            for mine, theirs in zip(parts, twin.parts[name], strict=True):
+                theirs[:, :, :, : self.length] = mine[:, :, :, : self.length]
+        return twin
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{layer}": part[:, :, :, : self.length]
+            for name, parts in self.parts.items()
+            for layer, part in enumerate(parts)
+        }
+
+    def _kept(self, side: Side, layer: int, where: slice) -> dict[str, Tensor]:
+        """The parts (n, B, H, S, ...) of a side's vectors at these places, by the codec's own names."""
+        return {name: self.parts[side.prefix + name][layer][:, :, :, where] for name in side.codec.room()}
+
+    def _each(self, layer: int, where: slice) -> Iterator[tuple[Codec, Kept]]:
+        """The codec and the parts (B, H, S, ...) of K, then those of V."""
+        for side in self.sides:
+            kept = self._kept(side, layer, where)
+            for which in range(side.count):
+                yield side.codec, {name: part[which] for name, part in kept.items()}
+
+
+class TiledCache(QuantisedCache):
+    """Decodes from the codes in tiles: the scales multiply scores and weights, and no dequantised cache is made."""
+
+    def attend_held(self, layer: int, q: Tensor) -> Tensor:
+        if q.size(2) > 1 or q.dtype not in (torch.float32, torch.float64):
+            return super().attend_held(layer, q)
+        return self._decode(layer, q)
+
+    def _decode(self, layer: int, q: Tensor) -> Tensor:
+        """One query a row, q (B, H, 1, D), over all tokens held, the softmax accumulated tile by tile.
+
+        Milakov and Gimelshein 2018, arXiv 1805.02867.
+        """
+        filled, (B, H, _, D) = self.filled(layer), q.shape
+        q = q.reshape(B, self.shape.n_head, -1, D) * D**-0.5  # (B, H_kv, G, D)
+        top = q.new_full((B, self.shape.n_head, q.size(2), 1), -torch.inf)
+        total, sums = torch.zeros_like(top), torch.zeros_like(q)
+        for start in range(0, filled, TILE):
+            (keys, k), (values, v) = self._each(layer, slice(start, min(start + TILE, filled)))
+            scores = keys.scores(q, k)  # (B, H_kv, G, tile)
+            peak = torch.maximum(top, scores.amax(dim=-1, keepdim=True))
+            weights, fade = (scores - peak).exp(), (top - peak).exp()
+            total = total * fade + weights.sum(dim=-1, keepdim=True)
+            sums = sums * fade + values.mix(weights, v)
+            top = peak
+        return (sums / total).reshape(B, H, 1, D)
