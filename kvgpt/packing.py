@@ -3,7 +3,7 @@
 A decode step multiplies each weight by a few rows: it reads all weights once, and is as fast as they are read. oneDNN
 reads a weight fastest that it has reordered into its own blocks beforehand, which costs as many bytes again.
 
-Where oneDNN is missing or has no kernel for a dtype on this CPU, nothing is laid out and plain products serve.
+Where oneDNN is missing, has no kernel for a dtype on this CPU or none that is faster, plain products serve.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LEAST = {torch.float32: 1_500_000, torch.bfloat16: 0}  # bytes of a weight: the call costs more than a plain product's
 MOST_ROWS = 32  # beyond, a product is bound by its arithmetic, and packing buys nothing
 
 _packed: "WeakValueDictionary[tuple[Any, ...], Packed]" = WeakValueDictionary()
@@ -42,7 +43,7 @@ class Packed:
 
 
 def pack(weight: Tensor) -> Packed | None:
-    """The packed form of ``weight`` (N, K), one for all who ask; None where this CPU has no kernel for it."""
+    """The packed form of ``weight`` (N, K), one for all who ask; None where this CPU has no faster kernel for it."""
     if not _has_kernel(weight):
         return None
     found = _packed.get(_identity(weight))
@@ -65,8 +66,14 @@ def _identity(weight: Tensor) -> tuple[Any, ...]:
 
 
 def _has_kernel(weight: Tensor) -> bool:
-    counted = not weight.is_inference()  # else nothing would tell when it is written to
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available() or not weight.is_contiguous():
+    least = LEAST.get(weight.dtype)
+    if (
+        weight.device.type != "cpu"
+        or least is None
+        or weight.nbytes < least
+        or not torch.backends.mkldnn.is_available()
+    ):
         return False
-    half = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return counted and (weight.dtype == torch.float32 or half)
+    if weight.is_inference() or not weight.is_contiguous():  # nothing tells when an inference tensor is written to
+        return False
+    return weight.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

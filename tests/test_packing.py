@@ -12,6 +12,11 @@ from kvgpt.packing import MOST_ROWS, linear, pack
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
 
+@pytest.fixture(autouse=True)
+def small_weights_are_packed_too(monkeypatch):
+    monkeypatch.setattr(packing, "LEAST", dict.fromkeys(packing.LEAST, 0))
+
+
 @pytest.fixture
 def weight():
     return torch.randn(65, 33, generator=torch.Generator().manual_seed(0))
@@ -68,6 +73,12 @@ def test_where_there_is_no_kernel_nothing_is_packed(weight, odd):
     with torch.inference_mode():
         assert pack(weight.clone()) is None, "nothing tells when it is written to"
     assert pack(weight.to(odd)) is None and pack(torch.empty(2, 3, device="meta")) is None and pack(weight.t()) is None
+
+
+@needs_onednn
+def test_a_weight_that_a_plain_product_reads_faster_is_not_packed(weight, monkeypatch):
+    monkeypatch.setitem(packing.LEAST, torch.float32, weight.nbytes)
+    assert pack(weight) is not None and pack(weight[1:]) is None
 
 
 def test_without_onednn_plain_products_serve(weight, monkeypatch):
