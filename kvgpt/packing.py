@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST = {torch.float32: 1_500_000, torch.bfloat16: 0}  # bytes of a weight: the call costs more than a plain product's
+# Bytes of a weight: with fewer, what the call and its threads cost is more than what packing saves.
+LEAST = {torch.float32: 1_500_000, torch.bfloat16: 500_000}
 MOST_ROWS = 32  # beyond, a product is bound by its arithmetic, and packing buys nothing
 
 _packed: "WeakValueDictionary[tuple[Any, ...], Packed]" = WeakValueDictionary()
