@@ -56,7 +56,7 @@ class Engine:
             ids = text.calibration(plain.config, plain.weights) if calibration is None else calibration
             return align(plain, ids, sharing=sharing)
 
-        self.model = self.recipe.model(model, fit).pack()
+        self.model = self.recipe.model(model, fit).prepare(rows=batch_size)
         self.cache = self.recipe.cache(self.model.kv_shape(batch_size, self.max_length))
         self._begun, self._history = 0, self._nothing()
         windowed = self.cache.window is not None

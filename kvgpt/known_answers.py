@@ -28,7 +28,7 @@ class Table:
         out = self.table[ids]  # (B, T, V)
         return out[:, -1:] if last_only else out
 
-    def pack(self) -> Self:
+    def prepare(self, rows: int) -> Self:
         """Nothing is multiplied."""
         return self
 

@@ -17,7 +17,7 @@ from kvgpt import checkpoint
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.caches.none import NoCache
 from kvgpt.config import GPTConfig
-from kvgpt.packing import Packed, linear, pack
+from kvgpt.packing import Ready, linear, ready
 from kvgpt.positions import EMBEDDINGS, Turn
 
 LAYER_NORM_EPSILON = 1e-5
@@ -25,12 +25,12 @@ INITIAL_STD, INITIAL_WIDTH = 0.02, 768  # GPT-2's, at the width of its smallest 
 
 
 class Linear(nn.Linear):
-    """``packed`` is the weight laid out for a CPU, see :meth:`GPT.pack`."""
+    """``ready`` is the weight made ready for few rows, see :meth:`GPT.prepare`."""
 
-    packed: Packed | None = None
+    ready: Ready | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias, self.packed)
+        return linear(x, self.weight, self.bias, self.ready)
 
     def reset_parameters(self) -> None:
         """Nothing: GPT draws its weights from a generator of its own, or is given them."""
@@ -92,7 +92,7 @@ class GPT(nn.Module):
     ``weights`` says where the parameters came from, as the record of a measurement names it.
     """
 
-    packed_head: Packed | None = None
+    head: Ready | None = None
 
     def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
         """``seed=None`` leaves the parameters on the meta device, to be assigned by ``load_state_dict``."""
@@ -138,7 +138,7 @@ class GPT(nn.Module):
             x = block(x, cache, turn)
         if last_only:
             x = x[:, -1:]  # (B, 1, C)
-        return linear(self.ln_f(x), self.wte.weight, None, self.packed_head)
+        return linear(self.ln_f(x), self.wte.weight, None, self.head)
 
     def blocks(self) -> Iterator[Block]:
         """The layers, first to last, by their type."""
@@ -174,15 +174,15 @@ class GPT(nn.Module):
         self.weights = weights
         return self.requires_grad_(False).eval()
 
-    def pack(self) -> Self:
-        """Lay the weights out for this CPU's kernels, beside their own layout; see :mod:`kvgpt.packing`.
+    def prepare(self, rows: int) -> Self:
+        """Make the weights ready for decode steps of this many rows on this CPU; see :mod:`kvgpt.packing`.
 
         Weights that change afterwards are used as they are, until this is called again.
         """
         for module in self.modules():
             if isinstance(module, Linear):
-                module.packed = pack(module.weight)
-        self.packed_head = pack(self.wte.weight)
+                module.ready = ready(module.weight, rows, biased=True)
+        self.head = ready(self.wte.weight, rows, biased=False)
         return self
 
     @classmethod

@@ -1,11 +1,16 @@
-"""Weights laid out for the matrix kernels of a CPU, beside the checkpoint's own layout.
+"""Weights made ready for products with few rows, beside the checkpoint's own layout.
 
-A decode step multiplies each weight by a few rows: it reads all weights once, and is as fast as they are read. oneDNN
-reads a weight fastest that it has reordered into its own blocks beforehand, which costs as many bytes again.
+A decode step multiplies each weight by a few rows: it reads all weights once, and is as fast as they are read.
 
-Where oneDNN is missing, has no kernel for a dtype on this CPU or none that is faster, plain products serve.
+- One row: a loop that torch's compiler writes reads the weight as it lies, in order, as fast as memory can.
+- A few: oneDNN reads a weight fastest that it has reordered into its own blocks beforehand, which costs as many bytes
+  again.
+
+Without a compiler the blocks serve one row, too; without a kernel for a dtype on this CPU, plain products do.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -13,52 +18,88 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Bytes of a weight: with fewer, what the call and its threads cost is more than what packing saves.
+from kvgpt.compiling import loop, uncompilable
+
+# Bytes of a weight: with fewer, what a call and its threads cost is more than what is saved.
 LEAST = {torch.float32: 1_500_000, torch.bfloat16: 500_000}
-MOST_ROWS = 32  # beyond, a product is bound by its arithmetic, and packing buys nothing
+MOST_ROWS = 32  # beyond, a product is bound by its arithmetic, and blocks buy nothing
 
-_packed: "WeakValueDictionary[tuple[Any, ...], Packed]" = WeakValueDictionary()
+_ready: "WeakValueDictionary[tuple[Any, ...], Ready]" = WeakValueDictionary()
 
 
-class Packed:
-    """A weight (N, K) and its blocks. It stands for that weight as it was, and keeps its memory alive.
+class Ready:
+    """A weight (N, K) and the products that it is ready for. It stands for that weight as it was, and keeps its memory
+    alive.
 
     Like autograd, it does not see what is written through ``weight.data``.
     """
 
     def __init__(self, weight: Tensor) -> None:
         self.weight, self.identity = weight.detach(), _identity(weight)
-        self.blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight)
+        self.row: Callable[..., Tensor] | None = None
+        self.blocks: Tensor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.weight,)  # blocks are made anew: they have no storage to copy
+        return type(self), (self.weight,)  # blocks have no storage to copy
 
     def is_of(self, weight: Tensor) -> bool:
-        """Whether ``weight`` is still what was packed."""
+        """Whether ``weight`` is still what was made ready."""
         return self.identity == _identity(weight)
 
-    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """X (..., K) -> (..., N), as ``F.linear``."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "none", [], "")
-        return product
+    def prepare(self, rows: int, biased: bool) -> None:
+        """Be ready for products of x (..., K) with this many rows in all."""
+        if rows == 1 and self.row is None and uncompilable(self.weight.device) is None:
+            N, K = self.weight.shape
+            self.row = _row_product(N, K, self.weight.dtype, biased, torch.get_num_threads())
+        elif self.blocks is None and _has_kernel(self.weight.dtype):
+            self.blocks = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
-
-def pack(weight: Tensor) -> Packed | None:
-    """The packed form of ``weight`` (N, K), one for all who ask; None where this CPU has no faster kernel for it."""
-    if not _has_kernel(weight):
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor | None:
+        """X (..., K) -> (..., N), as ``F.linear``; None where it is not ready for as many rows."""
+        rows = x.numel() // x.size(-1)
+        if rows == 1 and self.row is not None:
+            K, N = x.size(-1), self.weight.size(0)
+            return self.row(x.reshape(K), self.weight, *(() if bias is None else (bias,))).view(*x.shape[:-1], N)
+        if rows <= MOST_ROWS and self.blocks is not None:
+            blocked: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "none", [], "")
+            return blocked
         return None
-    found = _packed.get(_identity(weight))
+
+
+def ready(weight: Tensor, rows: int, biased: bool) -> Ready | None:
+    """``weight`` (N, K) made ready for products with ``rows`` rows, one for all who ask; None where plain products are
+    as fast.
+    """
+    least = LEAST.get(weight.dtype)
+    if weight.device.type != "cpu" or least is None or weight.nbytes < least:
+        return None
+    if weight.is_inference() or not weight.is_contiguous():  # nothing tells when an inference tensor is written to
+        return None
+    found = _ready.get(_identity(weight))
     if found is None:
-        found = _packed[_identity(weight)] = Packed(weight)
+        found = _ready[_identity(weight)] = Ready(weight)
+    found.prepare(rows, biased)
     return found
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Packed | None) -> Tensor:
-    """``F.linear`` of x (..., K), weight (N, K) and bias (N,); through ``packed`` where that is faster and the same."""
-    few = packed is not None and x.numel() <= MOST_ROWS * x.size(-1) and not torch.is_grad_enabled()
-    if packed is None or not few or not packed.is_of(weight):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, ready: Ready | None) -> Tensor:
+    """``F.linear`` of x (..., K), weight (N, K) and bias (N,); through ``ready`` where that is faster and the same."""
+    if ready is None or torch.is_grad_enabled() or not ready.is_of(weight):
         return F.linear(x, weight, bias)
-    return packed(x, bias)
+    product = ready.product(x, bias)
+    return F.linear(x, weight, bias) if product is None else product
+
+
+@cache
+def _row_product(N: int, K: int, dtype: torch.dtype, biased: bool, threads: int) -> Callable[..., Tensor]:
+    """X (K,), weight (N, K) and where ``biased`` bias (N,) -> (N,). Compiled once for as many threads as torch uses."""
+
+    def product(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
+        y = (weight.float() * x.float()).sum(dim=-1)
+        return sum(bias, y).to(weight.dtype)
+
+    sizes = [(K,), (N, K), *([(N,)] if biased else [])]
+    return loop(product, *(torch.empty(size, dtype=dtype) for size in sizes))
 
 
 def _identity(weight: Tensor) -> tuple[Any, ...]:
@@ -66,15 +107,8 @@ def _identity(weight: Tensor) -> tuple[Any, ...]:
     return weight.data_ptr(), weight._version, weight.dtype, weight.shape
 
 
-def _has_kernel(weight: Tensor) -> bool:
-    least = LEAST.get(weight.dtype)
-    if (
-        weight.device.type != "cpu"
-        or least is None
-        or weight.nbytes < least
-        or not torch.backends.mkldnn.is_available()
-    ):
+def _has_kernel(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies blocks of this dtype on this CPU."""
+    if not torch.backends.mkldnn.is_available():
         return False
-    if weight.is_inference() or not weight.is_contiguous():  # nothing tells when an inference tensor is written to
-        return False
-    return weight.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

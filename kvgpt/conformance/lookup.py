@@ -41,7 +41,7 @@ class Lookup:
         out = torch.cat(outs, dim=2)
         return out[:, -1:] if last_only else out
 
-    def pack(self) -> Self:
+    def prepare(self, rows: int) -> Self:
         """Nothing is multiplied."""
         return self
 

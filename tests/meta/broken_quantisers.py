@@ -177,8 +177,8 @@ class CropShiftsScales(UnfusedInt8Cache):
 
 
 class HalvesTheWrongWayRound(Int4):
-    def _unpacked(self, packed):
-        return torch.cat((packed >> 4, packed & 15), dim=-1)[..., : self.head_dim]
+    def _halves(self, packed):
+        return packed >> 4, packed[..., : self.head_dim // 2] & 15
 
 
 class LeavesAByteOutOfOddSizes(Int4):
@@ -189,8 +189,8 @@ class LeavesAByteOutOfOddSizes(Int4):
 
 
 class ForgetsTheMiddle(Int4):
-    def mix(self, weights, kept):
-        return super().mix(weights, {**kept, "minima": kept["minima"] * 0})
+    def mix(self, weights, kept, *products):
+        return super().mix(weights, {**kept, "minima": kept["minima"] * 0}, *products)
 
 
 @planted("vllm-project/vllm#53086", "B2-bound")

@@ -15,7 +15,7 @@ size leaves four bits unused. With D = 64 a vector takes 36 bytes, 0.28125 of bf
 import torch
 from torch import Tensor
 
-from kvgpt.caches.codecs.base import Codec, Kept
+from kvgpt.caches.codecs.base import MATRIX, Codec, Kept, Products
 from kvgpt.caches.codecs.half import TINY, rounded_down, rounded_up
 
 LEVELS = 15
@@ -46,25 +46,30 @@ class Int4(Codec):
         """The product is exact in float32, and the sum in float64."""
         wide = torch.promote_types(dtype, torch.float32)
         scale, minimum = (kept[name].to(wide).unsqueeze(-1) for name in ("scales", "minima"))  # each (..., 1)
-        return self._unpacked(kept["codes"]).to(wide).mul_(scale).add_(minimum).to(dtype)
+        return torch.cat(self._halves(kept["codes"]), dim=-1).to(wide).mul_(scale).add_(minimum).to(dtype)
 
-    def scores(self, q: Tensor, kept: Kept) -> Tensor:
+    def scores(self, q: Tensor, kept: Kept, products: Products = MATRIX) -> Tensor:
         scale, middle = self._middle(kept, q.dtype)  # each (..., 1, S)
-        return (q @ self._centred(kept, q.dtype).transpose(-2, -1)) * scale + q.sum(dim=-1, keepdim=True) * middle
+        low, high = self._centred(kept, q.dtype)
+        half = low.size(-1)
+        dots = products.dot(q[..., :half], low) + products.dot(q[..., half:], high)  # (..., G, S)
+        return dots * scale + q.sum(dim=-1, keepdim=True) * middle
 
-    def mix(self, weights: Tensor, kept: Kept) -> Tensor:
+    def mix(self, weights: Tensor, kept: Kept, products: Products = MATRIX) -> Tensor:
         scale, middle = self._middle(kept, weights.dtype)
-        centred = self._centred(kept, weights.dtype)
-        return (weights * scale) @ centred + (weights * middle).sum(dim=-1, keepdim=True)
+        sums = torch.cat([products.mix(weights * scale, half) for half in self._centred(kept, weights.dtype)], dim=-1)
+        return sums + (weights * middle).sum(dim=-1, keepdim=True)
 
     def _middle(self, kept: Kept, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The scales, and what the code MIDDLE reads back as. Both (..., 1, S)."""
         scale, minimum = (kept[name].to(dtype).unsqueeze(-2) for name in ("scales", "minima"))
         return scale, minimum + MIDDLE * scale
 
-    def _centred(self, kept: Kept, dtype: torch.dtype) -> Tensor:
-        """Codes less MIDDLE (..., S, D): sums of them cancel as those of the vectors do, and lose no digits."""
-        return (self._unpacked(kept["codes"]).view(torch.int8) - MIDDLE).to(dtype)
+    def _centred(self, kept: Kept, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Codes less MIDDLE, the first and the second half of them, each (..., S, D / 2): sums of them cancel as those
+        of the vectors do, and lose no digits.
+        """
+        return tuple((half.view(torch.int8) - MIDDLE).to(dtype) for half in self._halves(kept["codes"]))
 
     def _packed(self, codes: Tensor) -> Tensor:
         """(..., D) -> (..., D / 2 rounded up), both uint8."""
@@ -73,6 +78,6 @@ class Int4(Codec):
         packed[..., : self.head_dim - half] |= codes[..., half:] << 4
         return packed
 
-    def _unpacked(self, packed: Tensor) -> Tensor:
-        """(..., D / 2 rounded up) -> (..., D), both uint8."""
-        return torch.cat((packed & 15, packed >> 4), dim=-1)[..., : self.head_dim]
+    def _halves(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., D / 2 rounded up) -> the first half of the codes, rounded up, and the second; all uint8."""
+        return packed & 15, packed[..., : self.head_dim // 2] >> 4
