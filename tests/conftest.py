@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is first imported: kernels are run by its interpreter
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
