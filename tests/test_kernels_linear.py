@@ -1,5 +1,10 @@
 """Products of few rows: each kernel is its twin in plain torch, by Triton's interpreter or on a GPU."""
 
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -22,11 +27,13 @@ def device(request):
     return request.param
 
 
-@pytest.fixture(autouse=True)
-def what_is_not_written_is_no_number():
-    torch.use_deterministic_algorithms(True, warn_only=True)  # which fills what torch.empty gives with NaN
-    yield
-    torch.use_deterministic_algorithms(False)
+@contextmanager
+def unwritten_is_no_number():
+    torch.use_deterministic_algorithms(True)  # which fills what torch.empty gives with NaN
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 class Given:
@@ -54,7 +61,9 @@ class Given:
         arguments, exact = ([of[name] for name in names] for of in (self.narrow, self.wide))
         if kernel is linear.normed:
             arguments, exact = ([*x[:3], 1e-5, *x[3:]] for x in (arguments, exact))
-        out, plain, truth = kernel(*arguments, **options), twin(*arguments, **options), twin(*exact, **options)
+        with unwritten_is_no_number():
+            out = kernel(*arguments, **options)
+        plain, truth = twin(*arguments, **options), twin(*exact, **options)
         assert out.shape == plain.shape and out.dtype == plain.dtype and out.device == plain.device
         if self.device == "cpu" and self.dtype == torch.bfloat16:
             # The interpreter cuts a bfloat16 off, where a GPU rounds it: off by a whole step, not by half a one.
@@ -103,6 +112,37 @@ def test_a_row_that_is_no_number_stays_its_own(device):
     ones, zeros = torch.ones(9, device=device), torch.zeros(9, device=device)
     for out in (linear.added(x, weight, None, room), linear.normed(x, ones, zeros, 1e-5, weight)):
         assert out[1].isnan().all() and out[[0, 2]].isfinite().all()
+
+
+COMPILED = """
+import sys
+from kvgpt.kernels import linear
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+arch, rows, block_n, block_k, width, norm, dependent = map(int, sys.argv[1:])
+constants = dict(K=width, NORM=norm, BIAS=1, GELU=norm, RESIDUAL=not norm, DEPENDENT=dependent)
+constants |= dict(ROWS=rows, BLOCK_N=block_n, BLOCK_K=block_k)
+types = dict.fromkeys(linear._product.arg_names, "*bf16") | dict(epsilon="fp32", stride="i32", M="i32", N="i32")
+types |= dict.fromkeys(constants, "constexpr")
+source = ASTSource(linear._product, types, constants)
+made = triton.compile(source, GPUTarget("cuda", arch, 32), {"launch_pdl": True} if dependent else {})
+print(made.asm["ptx"].count("griddepcontrol.wait"), made.asm["ptx"].count("griddepcontrol.launch_dependents"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the assembler that Triton brings along on Linux")
+@pytest.mark.parametrize(
+    ("arch", "made", "dependent"), [(90, (1, 4, 1024, 1600, 1), True), (80, (8, 16, 128, 1024, 0), False)]
+)
+def test_a_kernel_compiles_for_a_gpu_where_there_is_none(arch, made, dependent, tmp_path):
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    arguments = map(str, (arch, *made, int(dependent)))
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [str(int(dependent))] * 2, done.stderr
 
 
 @pytest.mark.parametrize(
