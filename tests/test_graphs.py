@@ -106,6 +106,17 @@ def test_a_fork_and_its_original_replay_each_their_own():
     assert tape.recorded == 2
 
 
+def test_a_cache_that_is_replaced_is_recorded_anew():
+    class Unresettable(StaticCache):
+        reset = kvgpt.KVCache.reset
+
+    ids, other = strategies.ids(2, 6, 0), strategies.ids(2, 6, 1)
+    engine, tape = settled(ids, cache=Unresettable)
+    engine.reset()
+    assert tolerances.exact(decoded(engine, other), whole(other, 0))
+    assert tape.recorded == 2
+
+
 def test_buffers_and_what_the_cache_holds_stay_where_they_are():
     ids = strategies.ids(2, 6, 0)
     engine, _ = settled(ids)
@@ -144,6 +155,17 @@ def test_a_replay_past_the_end_is_refused_as_a_step_is():
         assert int(engine.cache.position) == 6
 
 
+def test_several_steps_of_which_the_last_does_not_fit_are_not_replayed():
+    ids, drawn = strategies.ids(2, 1, 0), torch.zeros(2, 2, dtype=torch.float64)
+    engine, tape = graphed(max_length=7)
+    with torch.inference_mode():
+        for _ in range(3):
+            engine.steps.several(ids, engine.cache, Sampler(), drawn)
+        assert tape.played == 1
+        with pytest.raises(ValueError, match=r"7 tokens held and 1 more: .* max_length=7"):
+            engine.steps.several(ids, engine.cache, Sampler(), drawn)
+
+
 def test_after_a_step_that_raised_nothing_is_replayed_before_crop():
     ids = strategies.ids(2, 6, 0)
     engine, _ = settled(ids)
@@ -162,6 +184,14 @@ def test_replayed_logits_are_looked_at_on_request():
     model.ln_f.bias.data[0] = float("nan")
     with pytest.raises(FloatingPointError, match="row 0 has logits that are not finite after 5 tokens"):
         engine.decode(strategies.ids(2, 1, 0))
+    with pytest.raises(FloatingPointError, match="after 2 tokens"):
+        engine.generate(strategies.ids(2, 2, 0), 2 * TOGETHER)
+
+
+def test_tokens_generated_together_are_looked_at_one_by_one_on_request():
+    engine, tape = graphed(check_finite=True)
+    engine.generate(strategies.ids(2, 2, 0), 2 * TOGETHER)
+    assert tape.ran + tape.recorded + tape.played == 2 * TOGETHER - 1
 
 
 def test_a_cache_that_cannot_be_recorded_is_not():
@@ -191,6 +221,13 @@ def test_several_steps_a_replay_are_step_by_step(sampling):
         assert torch.equal(out[:, prompt.size(1) :], torch.cat(list(engine.stream(prompt, new, **sampling)), dim=1))
     assert engine.cache.length == int(engine.cache.position) == 9 + new - 1
     assert tape.recorded == 2, "one recording of single steps, one of several"
+
+
+def test_one_engine_samples_in_more_ways_than_one():
+    ids, (engine, _) = strategies.ids(2, 4, 0), graphed()
+    for sampling in SAMPLINGS * 2:
+        expected = eager().generate(ids, 3 * TOGETHER + 1, **sampling)
+        assert torch.equal(engine.generate(ids, 3 * TOGETHER + 1, **sampling), expected)
 
 
 @given(st.integers(0, 40), st.integers(0, 2**31 - 1))
