@@ -177,6 +177,7 @@ def _launch(
         BLOCK_N=block_n,
         BLOCK_K=block_k,
         num_warps=warps,
+        enable_fp_fusion=True,  # Triton's default until 3.9, which warns that it will change
         **({"launch_pdl": True} if early else {}),
     )
     return out
