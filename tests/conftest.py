@@ -7,7 +7,7 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is first imported: kernels are run by its interpreter
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run here, slowly; Triton asks once, when it is first imported
 
 
 @pytest.fixture(autouse=True, scope="session")
