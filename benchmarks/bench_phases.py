@@ -4,6 +4,7 @@ from kvgpt.measure.clocks import device_clock
 from kvgpt.measure.floors import Claim
 from kvgpt.measure.phases import imbalance, interleaved, summary
 from kvgpt.record import metric
+from kvgpt.steps import Steps
 
 LENGTHS = (256, 512)  # in place of the grid's: a few lengths tell where time goes
 KINDS = 3  # of steps: a case may take as many times what others may
@@ -14,7 +15,8 @@ def bench_phases(
 ):
     case.begin("phases", batch_size=batch_size, prompt=1, new_tokens=new_tokens, max_length=new_tokens)
     benchmark.group = f"phases B={batch_size} T={new_tokens}"
-    engine, clock = engine_of(variant, batch_size, new_tokens), device_clock(settings.device)
+    # A phase begins where a module of the model does: on a GPU, recorded steps and fused ones call none.
+    engine, clock = engine_of(variant, batch_size, new_tokens, steps=Steps), device_clock(settings.device)
     generations = []
 
     def generate():

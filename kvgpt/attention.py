@@ -10,6 +10,7 @@ from math import sqrt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
@@ -17,6 +18,13 @@ Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 def lower_right_mask(T: int, S: int, device: torch.device) -> Tensor:
     """True where query t of the last T positions may see key s of S."""
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)  # (T, S)
+
+
+def lower_right(T: int, S: int, device: torch.device) -> Tensor:
+    """:func:`lower_right_mask` as ``device`` takes it best: for a GPU by its name alone, since a flash kernel has that
+    mask built in and takes none that is written out (torch.nn.attention.bias.CausalBias).
+    """
+    return causal_lower_right(T, S) if device.type == "cuda" else lower_right_mask(T, S, device)
 
 
 def banded_mask(queries: Tensor, keys: Tensor, window: int, sinks: int) -> Tensor:
@@ -36,7 +44,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     T, S = q.size(2), k.size(2)
     square = mask is None and T == S > 1
     if mask is None and 1 < T < S:
-        mask = lower_right_mask(T, S, q.device)
+        mask = lower_right(T, S, q.device)
     grouped = q.size(1) != k.size(1)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square, enable_gqa=grouped)
 

@@ -1,6 +1,6 @@
 """Engine: a model and one cache, and the only loop that decodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,9 +11,12 @@ from kvgpt import policies, registry, snapshot, text
 from kvgpt.alignment import align
 from kvgpt.caches.base import KVCache, Unsupported
 from kvgpt.caches.transformers import TransformersStyle
+from kvgpt.fastest import fastest
+from kvgpt.graphs import Graphed
 from kvgpt.model import GPT
 from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.sampling import Sampler, uniforms
+from kvgpt.steps import Steps, cuts
 
 
 class Engine:
@@ -24,7 +27,8 @@ class Engine:
     ``positions`` names what happens past the positions that the model has learned, see :mod:`kvgpt.policies`.
     ``calibration`` (N, T) int64 are the ids to which an aligned variant is fitted, by default 8 contexts of training
     text, or of random ids for random weights. ``check_finite=True`` looks at every step's logits, at the price of a
-    synchronisation on a GPU.
+    synchronisation on a GPU. ``steps`` makes what runs the steps, see :mod:`kvgpt.steps`: without it what serves the
+    device best, which on a GPU calls no module of the model in a decode step.
     """
 
     streams = True  # whether a token is handed over before the next is computed: not every peer does
@@ -38,6 +42,7 @@ class Engine:
         positions: str = "error",
         calibration: Tensor | None = None,
         check_finite: bool = False,
+        steps: Callable[[GPT, policies.Policy], Steps | Graphed] = fastest,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
@@ -62,6 +67,7 @@ class Engine:
         windowed = self.cache.window is not None
         self._span = block_size if windowed else self.max_length
         self.policy = policies.policy(positions, n_position, self._span, windowed)
+        self.steps = steps(self.model, self.policy)
 
     @property
     def batch_size(self) -> int:
@@ -113,9 +119,12 @@ class Engine:
 
         A row that has produced ``eos`` is padded with it. ``seed`` is one for all rows or one for each.
         """
-        new = list(self.stream(ids, max_new_tokens, temperature, top_k, top_p, seed, eos))
-        padding = ids.new_full((ids.size(0), max_new_tokens - len(new)), 0 if eos is None else eos)
-        return torch.cat([ids.to(self._device), *new, padding.to(self._device)], dim=1)
+        looks = self.check_finite or self._remembers  # at every token
+        together = 1 if looks else self.steps.together
+        new = self.stream(ids, max_new_tokens, temperature, top_k, top_p, seed, eos, together)
+        whole = torch.cat([ids.to(self._device), *new], dim=1)
+        missing = ids.size(1) + max_new_tokens - whole.size(1)
+        return torch.nn.functional.pad(whole, (0, missing), value=0 if eos is None else eos)
 
     def stream(
         self,
@@ -126,8 +135,11 @@ class Engine:
         top_p: float | None = None,
         seed: int | Sequence[int] | None = None,
         eos: int | None = None,
+        together: int = 1,
     ) -> Iterator[Tensor]:
-        """The new tokens of :meth:`generate`, (B, 1) at a time, until every row has produced ``eos``."""
+        """The new tokens of :meth:`generate`, (B, 1) or up to (B, ``together``) at a time, until every row has produced
+        ``eos``.
+        """
         self._check_ids(ids, length=0)
         if max_new_tokens < 0:
             raise ValueError(f"max_new_tokens={max_new_tokens}: must be at least 0")
@@ -140,19 +152,28 @@ class Engine:
         drawn = torch.zeros(ids.size(0), max_new_tokens, dtype=torch.float64)  # a greedy row needs no chance
         if temperature:
             drawn = uniforms(seed, ids.size(0), max_new_tokens)
-        return self._stream(ids, sampler, drawn.to(self._device), eos)
+        return self._stream(ids, sampler, drawn.to(self._device), eos, together)
 
-    def _stream(self, ids: Tensor, sampler: Sampler, drawn: Tensor, eos: int | None) -> Iterator[Tensor]:
+    def _stream(self, ids: Tensor, sampler: Sampler, drawn: Tensor, eos: int | None, together: int) -> Iterator[Tensor]:
         self.reset()
         finished = torch.zeros(ids.size(0), 1, dtype=torch.bool, device=self._device)
-        for u in drawn.unbind(dim=1):
-            ids = sampler.pick(self._step(ids, every_position=False), u)  # (B, 1)
+        for u in drawn.split(cuts(drawn.size(1), together), dim=1):
+            new = self._extend(ids, sampler, u)  # (B, n)
             if eos is not None:
-                ids = ids.masked_fill(finished, eos)
-                finished = finished | (ids == eos)
-            yield ids
+                ends = new == eos
+                new = new.masked_fill(finished | (ends.cumsum(dim=1) > ends), eos)
+                finished = new[:, -1:] == eos
+            yield new
             if eos is not None and finished.all():
                 return
+            ids = new[:, -1:]
+
+    @torch.inference_mode()
+    def _extend(self, ids: Tensor, sampler: Sampler, drawn: Tensor) -> Tensor:
+        """Feed ids (B, T) and, but for the last, the tokens that are picked with drawn (B, n) -> (B, n)."""
+        if drawn.size(1) > 1:
+            return self.steps.several(ids, self.cache, sampler, drawn)
+        return sampler.pick(self._step(ids, every_position=False), drawn[:, 0])
 
     @torch.inference_mode()
     def _step(self, ids: Tensor, every_position: bool) -> Tensor:
@@ -182,10 +203,7 @@ class Engine:
                 self.cache.reset()
             elif self.cache.length:
                 fed = ids
-        positions = self.policy.places(self.cache.position + torch.arange(fed.size(1), device=self._device))  # (T,)
-        logits = self.model(fed, self.cache, positions, last_only=not every_position)[:, -ids.size(1) :]
-        self.cache.advance(fed.size(1))
-        return logits
+        return self.steps.step(fed, self.cache, last_only=not every_position)[:, -ids.size(1) :]
 
     def _begin_again(self) -> None:
         """Let go of the oldest tokens and of all that is held; the others are fed once more with the next."""
@@ -226,7 +244,7 @@ class Engine:
         """An engine over the same model whose cache goes its own way from here."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.cache = self.cache.fork()
+        twin.cache, twin.steps = self.cache.fork(), self.steps.fork()
         return twin
 
     def save(self, path: str | Path) -> None:

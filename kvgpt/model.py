@@ -54,13 +54,17 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = Linear(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, cache: KVCache, turn: Turn) -> Tensor:
-        B, T, C = x.shape
-        projected = self.c_attn(x).split(self.widths, dim=-1)
-        q, *kv = [part.view(B, T, -1, self.head_dim).transpose(1, 2) for part in projected]  # each (B, H, T, D)
+        return self.c_proj(self.attend(self.c_attn(x), cache, turn))
+
+    def attend(self, projected: Tensor, cache: KVCache, turn: Turn) -> Tensor:
+        """What ``c_attn`` made of the tokens, (B, T, C + 2K) or a follower's (B, T, C) -> (B, T, C)."""
+        B, T, _ = projected.shape
+        parts = projected.split(self.widths, dim=-1)
+        q, *kv = [part.view(B, T, -1, self.head_dim).transpose(1, 2) for part in parts]  # each (B, H, T, D)
         if kv:
             kv[0] = turn(kv[0])
         y = cache.attend(self.slot, turn(q), *kv)  # (B, H, T, D)
-        return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
+        return y.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor
 from kvgpt import peers, registry, text
 from kvgpt.costs import Bill, bill
 from kvgpt.engine import Engine
+from kvgpt.fastest import fastest
 from kvgpt.measure import clocks, subject, turns
 from kvgpt.measure.calibration import Answer, calibrate
 from kvgpt.measure.case import Case
@@ -64,22 +65,22 @@ def held_out(pytestconfig: pytest.Config) -> Tensor:
 def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Callable[..., Any]:
     """``engine_of(variant, batch_size, max_length, positions)``: an engine, or a peer, which has its interface.
 
-    A model is shared or aligned once for all cases.
+    A model is shared or aligned once for all cases. ``steps`` are how an engine's are run, by default the fastest way.
     """
     prepared: dict[str, GPT] = {}
 
-    def make(variant: str, batch_size: int, max_length: int, positions: str = "error") -> Any:
+    def make(variant: str, batch_size: int, max_length: int, positions: str = "error", steps: Any = fastest) -> Any:
         if variant in peers.PEERS:
             return peers.build(variant, model, batch_size, max_length)
         if variant in settings.caches:
             cache_class, sharing = registry.plug_in(variant)
             shared = prepared.setdefault(variant, model.share(sharing) if sharing else model)
-            return Engine(shared, cache_class, batch_size, max_length, positions)
+            return Engine(shared, cache_class, batch_size, max_length, positions, steps=steps)
         if variant not in prepared:
             aligned = Variant.parse(variant).align is not None
             ids = text.calibration(model.config, settings.weights, corpus) if aligned else None
             prepared[variant] = Engine(model, variant, calibration=ids).model
-        return Engine(prepared[variant], variant, batch_size, max_length, positions)
+        return Engine(prepared[variant], variant, batch_size, max_length, positions, steps=steps)
 
     return make
 
