@@ -39,24 +39,31 @@ def loop(function: Callable[..., Tensor], *examples: Tensor) -> Callable[..., Te
         return cast(Callable[..., Tensor], inductor(make_fx(function)(*examples), list(examples)))
 
 
-def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """``function`` behind ``torch.compile``, whole, as a function of its own: of one, it refuses the ninth set of
-    shapes.
+class Compiled:
+    """``function`` behind ``torch.compile``, whole, and for all sizes.
+
+    Its guards can tell apart more kinds of sizes than ``torch.compile`` keeps of one function: past those it starts
+    again with a function of its own.
     """
-    plain = cast(FunctionType, function)
-    own = FunctionType(plain.__code__.replace(), plain.__globals__, plain.__name__, None, plain.__closure__)
-    step, settled = torch.compile(own, fullgraph=True, **options), False
 
-    def call(*arguments: Any) -> Any:
-        nonlocal settled
-        if settled:
-            return step(*arguments)
+    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
+        self.function, self.options = cast(FunctionType, function), options
+        self.step: Callable[..., Tensor] | None = None
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        if self.step is None:
+            return self._anew(*arguments)
+        try:
+            return self.step(*arguments)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:
+            return self._anew(*arguments)
+
+    def _anew(self, *arguments: Any) -> Tensor:
+        of = self.function
+        own = FunctionType(of.__code__.replace(), of.__globals__, of.__name__, of.__defaults__, of.__closure__)
+        self.step = torch.compile(own, fullgraph=True, **self.options)
         with _without_deprecations():
-            result = step(*arguments)
-        settled = True
-        return result
-
-    return call
+            return self.step(*arguments)
 
 
 @contextmanager

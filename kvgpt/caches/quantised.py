@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
+from kvgpt.caches.codecs.attention import LEAST, in_one_pass, in_tiles
 from kvgpt.caches.codecs.base import Codec, Kept
-
-TILE = 256  # tokens attended at a time: their float copy stays in a core's own cache
+from kvgpt.compiling import uncompilable
 
 
 @dataclass(frozen=True)
@@ -102,37 +102,27 @@ class QuantisedCache(Storage):
         """The parts (n, B, H, S, ...) of a side's vectors at these places, by the codec's own names."""
         return {name: self.parts[side.prefix + name][layer][:, :, :, where] for name in side.codec.room()}
 
-    def _each(self, layer: int, where: slice) -> Iterator[tuple[Codec, Kept]]:
-        """The codec and the parts (B, H, S, ...) of K, then those of V."""
-        for side in self.sides:
-            kept = self._kept(side, layer, where)
-            for which in range(side.count):
-                yield side.codec, {name: part[which] for name, part in kept.items()}
 
+class CodedCache(QuantisedCache):
+    """Decodes from the codes: no dequantised cache is made. ``compiles`` says whether a compiler for a CPU is here."""
 
-class TiledCache(QuantisedCache):
-    """Decodes from the codes in tiles: the scales multiply scores and weights, and no dequantised cache is made."""
+    def __init__(self, shape: KVShape) -> None:
+        super().__init__(shape)
+        self.compiles = shape.device.type == "cpu" and uncompilable(shape.device) is None
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
-        if q.size(2) > 1 or q.dtype not in (torch.float32, torch.float64):
+        if q.size(2) > 1:
             return super().attend_held(layer, q)
-        return self._decode(layer, q)
+        (B, H, _, D), heads = q.shape, self.shape.n_head
+        much = B * heads * self.filled(layer) * D >= LEAST and not torch.is_grad_enabled()
+        attend = in_one_pass if self.compiles and much else in_tiles
+        wide = q.to(torch.promote_types(q.dtype, torch.float32)).reshape(B * heads, H // heads, D) * D**-0.5
+        return attend(wide, *self._held(layer)).reshape(q.shape).to(q.dtype)
 
-    def _decode(self, layer: int, q: Tensor) -> Tensor:
-        """One query a row, q (B, H, 1, D), over all tokens held, the softmax accumulated tile by tile.
-
-        Milakov and Gimelshein 2018, arXiv 1805.02867.
-        """
-        filled, (B, H, _, D) = self.filled(layer), q.shape
-        q = q.reshape(B, self.shape.n_head, -1, D) * D**-0.5  # (B, H_kv, G, D)
-        top = q.new_full((B, self.shape.n_head, q.size(2), 1), -torch.inf)
-        total, sums = torch.zeros_like(top), torch.zeros_like(q)
-        for start in range(0, filled, TILE):
-            (keys, k), (values, v) = self._each(layer, slice(start, min(start + TILE, filled)))
-            scores = keys.scores(q, k)  # (B, H_kv, G, tile)
-            peak = torch.maximum(top, scores.amax(dim=-1, keepdim=True))
-            weights, fade = (scores - peak).exp(), (top - peak).exp()
-            total = total * fade + weights.sum(dim=-1, keepdim=True)
-            sums = sums * fade + values.mix(weights, v)
-            top = peak
-        return (sums / total).reshape(B, H, 1, D)
+    def _held(self, layer: int) -> Iterator[Codec | Kept]:
+        """K's codec and parts (B H, S, ...), then those of V."""
+        for side in self.sides:
+            kept = self._kept(side, layer, slice(self.filled(layer)))
+            for which in range(side.count):
+                yield side.codec
+                yield {name: part[which].flatten(0, 1) for name, part in kept.items()}
