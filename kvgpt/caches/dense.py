@@ -6,13 +6,17 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVShape, Storage
+from kvgpt.caches.base import KVShape
+from kvgpt.caches.decoding import DecodingStorage
 
 
-class DenseCache(Storage):
+class DenseCache(DecodingStorage):
     """Two tensors (B, H, max_length, D) a layer; ``read`` returns views of what is filled."""
 
+    kernels = "dense"
+
     def __init__(self, shape: KVShape) -> None:
+        super().__init__(shape)
         size = (shape.batch_size, shape.n_head, shape.max_length, shape.head_dim)
         layers = range(shape.n_layer)
         self.k = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
@@ -21,6 +25,9 @@ class DenseCache(Storage):
     def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
         self.k[layer][:, :, where] = k
         self.v[layer][:, :, where] = v
+
+    def stored(self, layer: int) -> Sequence[Tensor]:
+        return self.k[layer], self.v[layer]
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         filled = self.filled(layer)

@@ -8,3 +8,4 @@ class Int4Cache(TiledCache):
     """Decodes from the codes: see :mod:`kvgpt.caches.codecs.int4` for what they are."""
 
     keys = values = Int4
+    kernels = "int4"

@@ -14,3 +14,4 @@ class Int8Cache(TiledCache):
     """Decodes from the codes: see :mod:`kvgpt.caches.codecs.int8` for what they are."""
 
     keys = values = Int8
+    kernels = "int8"

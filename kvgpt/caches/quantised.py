@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
 from kvgpt.caches.codecs.base import Codec, Kept
+from kvgpt.caches.decoding import DecodingStorage
 
 TILE = 256  # tokens attended at a time: their float copy stays in a core's own cache
 
@@ -110,8 +111,11 @@ class QuantisedCache(Storage):
                 yield side.codec, {name: part[which] for name, part in kept.items()}
 
 
-class TiledCache(QuantisedCache):
+class TiledCache(DecodingStorage, QuantisedCache):
     """Decodes from the codes in tiles: the scales multiply scores and weights, and no dequantised cache is made."""
+
+    def stored(self, layer: int) -> Sequence[Tensor]:
+        return [parts[layer] for parts in self.parts.values()]
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         if q.size(2) > 1 or q.dtype not in (torch.float32, torch.float64):

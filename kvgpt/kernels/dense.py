@@ -26,7 +26,7 @@ def decode(
     new = (q, q) if k is None or v is None else (k, v)
     strides = [x.stride() for x in (q, *new, keys, values)]
     _decode[it.grid](
-        q, *new, keys, values, position, out, *it.place, keys.size(2), it.factor, *strides,
+        q, *new, keys, values, position, out, *it.place, *it.sizes, *strides,
         OWN=k is not None, WIDTH=padded(q.size(3)), **it.constants,
     )  # fmt: skip
     return out
@@ -44,14 +44,14 @@ def plain(
 
 @triton.jit
 def _decode(
-    q, k, v, keys, values, position, out, sums, arrived, room, factor,
+    q, k, v, keys, values, position, out, sums, arrived, heads, groups, room, factor,
     q_strides, k_strides, v_strides, keys_strides, values_strides,
-    HEADS: tl.constexpr, GROUPS: tl.constexpr, OWN: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr,
+    OWN: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr,
     TILE: tl.constexpr, PARTS: tl.constexpr, PADDED: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    b, h = row // HEADS, row % HEADS
-    kv = h // GROUPS
+    b, h = row // heads, row % heads
+    kv = h // groups
     d = tl.arange(0, WIDTH)
     inside = d < D
     query = tl.load(q + b * q_strides[0] + h * q_strides[1] + d * q_strides[3], mask=inside, other=0.0)
@@ -79,7 +79,7 @@ def _decode(
     if OWN and part == PARTS - 1:  # the part with the fewest tokens
         key = tl.load(k + b * k_strides[0] + kv * k_strides[1] + d * k_strides[3], mask=inside, other=0.0)
         value = tl.load(v + b * v_strides[0] + kv * v_strides[1] + d * v_strides[3], mask=inside, other=0.0)
-        if (h == kv * GROUPS) & (here < room):  # the first of those that share a key writes it
+        if (h == kv * groups) & (here < room):  # the first of those that share a key writes it
             tl.store(keys + here * keys_strides[2] + d * keys_strides[3], key, mask=inside)
             tl.store(values + here * values_strides[2] + d * values_strides[3], value, mask=inside)
         top, total, weight, fade = one(top, total, tl.sum(key.to(tl.float32) * query, 0))

@@ -36,7 +36,7 @@ def decode(
     strides = [x.stride() for x in (q, *new, codes[0], scales[0], minima[0])]
     half = codes.size(4)
     _decode[it.grid](
-        q, *new, *codes, *scales, *minima, position, out, *it.place, codes.size(3), it.factor, *strides,
+        q, *new, *codes, *scales, *minima, position, out, *it.place, *it.sizes, *strides,
         OWN=k is not None, HALF=half, WIDTH=padded(half), **it.constants,
     )  # fmt: skip
     return out
@@ -77,14 +77,14 @@ def halves(byte):
 @triton.jit
 def _decode(
     q, k, v, key_codes, value_codes, key_scales, value_scales, key_minima, value_minima,
-    position, out, sums, arrived, room, factor,
+    position, out, sums, arrived, heads, groups, room, factor,
     q_strides, k_strides, v_strides, codes_strides, scales_strides, minima_strides,
-    HEADS: tl.constexpr, GROUPS: tl.constexpr, OWN: tl.constexpr, D: tl.constexpr, HALF: tl.constexpr,
+    OWN: tl.constexpr, D: tl.constexpr, HALF: tl.constexpr,
     WIDTH: tl.constexpr, TILE: tl.constexpr, PARTS: tl.constexpr, PADDED: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    b, h = row // HEADS, row % HEADS
-    kv = h // GROUPS
+    b, h = row // heads, row % heads
+    kv = h // groups
     d = tl.arange(0, WIDTH)
     in_low, in_high = d < HALF, d < D - HALF
     q += b * q_strides[0] + h * q_strides[1]
@@ -133,7 +133,7 @@ def _decode(
         value_high = tl.load(v + (HALF + d) * v_strides[3], mask=in_high, other=0.0).to(tl.float32)
         key_low, key_high, key_scale, key_minimum = encode(key_low, key_high, in_low, in_high)
         value_low, value_high, value_scale, value_minimum = encode(value_low, value_high, in_low, in_high)
-        if (h == kv * GROUPS) & (here < room):  # the first of those that share a key writes it
+        if (h == kv * groups) & (here < room):  # the first of those that share a key writes it
             at = codes_row + here * codes_strides[2] + d * codes_strides[3]
             tl.store(key_codes + at, (key_low + 16 * key_high).to(tl.uint8), mask=in_low)
             tl.store(value_codes + at, (value_low + 16 * value_high).to(tl.uint8), mask=in_low)

@@ -32,7 +32,7 @@ def decode(
     new = (q, q) if k is None or v is None else (k, v)
     strides = [x.stride() for x in (q, *new, codes[0], scales[0])]
     _decode[it.grid](
-        q, *new, *codes, *scales, position, out, *it.place, codes.size(3), it.factor, *strides,
+        q, *new, *codes, *scales, position, out, *it.place, *it.sizes, *strides,
         OWN=k is not None, WIDTH=padded(q.size(3)), **it.constants,
     )  # fmt: skip
     return out
@@ -57,14 +57,14 @@ def encode(x, inside):
 
 @triton.jit
 def _decode(
-    q, k, v, key_codes, value_codes, key_scales, value_scales, position, out, sums, arrived, room, factor,
+    q, k, v, key_codes, value_codes, key_scales, value_scales, position, out, sums, arrived, heads, groups, room, factor,
     q_strides, k_strides, v_strides, codes_strides, scales_strides,
-    HEADS: tl.constexpr, GROUPS: tl.constexpr, OWN: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr,
+    OWN: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr,
     TILE: tl.constexpr, PARTS: tl.constexpr, PADDED: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    b, h = row // HEADS, row % HEADS
-    kv = h // GROUPS
+    b, h = row // heads, row % heads
+    kv = h // groups
     d = tl.arange(0, WIDTH)
     inside = d < D
     query = tl.load(q + b * q_strides[0] + h * q_strides[1] + d * q_strides[3], mask=inside, other=0.0)
@@ -96,7 +96,7 @@ def _decode(
         value = tl.load(v + b * v_strides[0] + kv * v_strides[1] + d * v_strides[3], mask=inside, other=0.0)
         key, key_scale = encode(key.to(tl.float32), inside)
         value, value_scale = encode(value.to(tl.float32), inside)
-        if (h == kv * GROUPS) & (here < room):  # the first of those that share a key writes it
+        if (h == kv * groups) & (here < room):  # the first of those that share a key writes it
             at = codes_row + here * codes_strides[2] + d * codes_strides[3]
             at_scale = scales_row + here * scales_strides[2]
             tl.store(key_codes + at, key.to(tl.int8), mask=inside)

@@ -45,11 +45,13 @@ class Meeting:
 
 @dataclass(frozen=True)
 class Plan:
-    """The grid (B H, parts), what the kernels take as constants, and what a query is multiplied by."""
+    """The grid (B H, parts), where the parts meet, and what the kernels take after it: the heads of q, how many of them
+    share a key, the room, and what a query is multiplied by; then constants, by name.
+    """
 
     grid: tuple[int, int]
     place: tuple[Tensor, Tensor]
-    factor: float
+    sizes: tuple[int, int, int, float]
     constants: dict[str, int | bool]
 
 
@@ -71,6 +73,6 @@ def plan(q: Tensor, heads: int, room: int, meeting: Meeting) -> Plan:
         raise ValueError(f"{T} queries of {q.dtype}: a decode kernel takes 1, of at most 32 bits; use plain attention")
     rows, size = B * H, tile(D)
     parts = meeting.parts(rows, -(-room // size))
-    constants = {"HEADS": H, "GROUPS": H // heads, "D": D, "TILE": size, "PARTS": parts, "PADDED": padded(parts)}
-    launch = {"STAGES": STAGES, "enable_fp_fusion": True}
-    return Plan((rows, parts), meeting.place(rows, parts, D), D**-0.5 * log2(e), {**constants, **launch})
+    sizes = H, H // heads, room, D**-0.5 * log2(e)
+    constants = {"D": D, "TILE": size, "PARTS": parts, "PADDED": padded(parts), "STAGES": STAGES}
+    return Plan((rows, parts), meeting.place(rows, parts, D), sizes, {**constants, "enable_fp_fusion": True})
