@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run here, slowly; Triton asks once, when it is first imported
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():

@@ -57,7 +57,8 @@ def encode(x, inside):
 
 @triton.jit
 def _decode(
-    q, k, v, key_codes, value_codes, key_scales, value_scales, position, out, sums, arrived, heads, groups, room, factor,
+    q, k, v, key_codes, value_codes, key_scales, value_scales, position,
+    out, sums, arrived, heads, groups, room, factor,
     q_strides, k_strides, v_strides, codes_strides, scales_strides,
     OWN: tl.constexpr, D: tl.constexpr, WIDTH: tl.constexpr,
     TILE: tl.constexpr, PARTS: tl.constexpr, PADDED: tl.constexpr, STAGES: tl.constexpr,

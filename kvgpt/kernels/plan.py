@@ -20,19 +20,19 @@ class Meeting:
     ``parts`` fixes their number; None chooses one that fills the device.
     """
 
-    __slots__ = ("_places", "_programs", "device", "fixed")  # and no __dict__: nothing in here counts as held
+    __slots__ = ("_places", "device", "fixed", "programs")  # and no __dict__: nothing in here counts as held
 
     def __init__(self, device: torch.device, parts: int | None = None) -> None:
         if parts is not None and not 1 <= parts <= MOST_PARTS:
             raise ValueError(f"parts={parts}: one program adds up 1 to {MOST_PARTS}; None chooses by the device")
         self.device, self.fixed = device, parts
         gpu = device.type == "cuda"
-        self._programs = PROGRAMS * torch.cuda.get_device_properties(device).multi_processor_count if gpu else 1
+        self.programs = PROGRAMS * torch.cuda.get_device_properties(device).multi_processor_count if gpu else 1
         self._places: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     def parts(self, rows: int, tiles: int) -> int:
         """Into how many parts each of ``rows`` with room for ``tiles`` is divided."""
-        return self.fixed or max(1, min(self._programs // rows, tiles, MOST_PARTS))
+        return self.fixed or max(1, min(self.programs // rows, tiles, MOST_PARTS))
 
     def place(self, rows: int, parts: int, head_dim: int) -> tuple[Tensor, Tensor]:
         """Room for each part's D sums and two statistics (rows, parts, D + 2), and how many have come (rows,)."""
