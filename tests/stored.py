@@ -15,7 +15,6 @@ CODECS = {"dense": None, "int8": Int8, "int4": Int4}
 LAYOUTS = ("whole", "slice", "rows", "tokens first")
 DTYPES = ("float32", "float16", "bfloat16")
 SPECIAL = ("plain", "plain", "zero", "tiny", "huge", "nan", "inf")
-DEVICES = [pytest.param("cpu", id="interpreted"), pytest.param("cuda", id="cuda", marks=pytest.mark.gpu)]
 
 
 def kernels(name, device="cpu"):
