@@ -14,7 +14,8 @@ from kvgpt.conformance import oracle, tolerances, uncached
 CODECS = {"dense": None, "int8": Int8, "int4": Int4}
 LAYOUTS = ("whole", "slice", "rows", "tokens first")
 DTYPES = ("float32", "float16", "bfloat16")
-SPECIAL = ("plain", "plain", "zero", "tiny", "huge", "nan", "inf")
+SPECIAL = ("zero", "tiny", "huge", "nan", "inf")  # in dense storage, plain torch's own paths disagree on infinities
+SPECIALS = [(storage, special) for storage in CODECS for special in SPECIAL if (storage, special) != ("dense", "inf")]
 
 
 def kernels(name, device="cpu"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from stored import CODECS, DTYPES, LAYOUTS, SPECIAL, Layer, kernels, same
+from stored import CODECS, DTYPES, LAYOUTS, SPECIALS, Layer, kernels, same
 
 import kvgpt
 from kvgpt import registry
@@ -50,11 +50,20 @@ def test_many_sizes_and_odd_lengths(storage, head_dim, parts, dtype):
     for seed, (length, load) in enumerate([*product(lengths, loads), (700, (70, 5, 1))]):
         layer = Layer(
             storage, head_dim, length, max(length + 1, 1024 if seed % 2 else 0), *load, dtype,
-            LAYOUTS[seed % len(LAYOUTS)], SPECIAL[seed % len(SPECIAL)], seed, "cuda",
+            LAYOUTS[seed % len(LAYOUTS)], seed=seed, device="cuda",
         )  # fmt: skip
         for k, v in ((layer.k, layer.v), (None, None)):
             layer.agrees(module.decode(layer.q, k, v, *layer.stored, layer.position, meeting))
             layer.appended()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("storage", "special"), SPECIALS)
+def test_rows_at_the_ends_of_what_a_scale_can_say(storage, special, dtype):
+    layer = Layer(storage, 64, 5, 9, 1, 2, dtype=dtype, special=special, device="cuda")
+    meeting = Meeting(torch.device("cuda"), 2)
+    layer.agrees(kernels(storage, "cuda").decode(layer.q, layer.k, layer.v, *layer.stored, layer.position, meeting))
+    layer.appended()
 
 
 @pytest.mark.parametrize("storage", CODECS)

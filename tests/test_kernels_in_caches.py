@@ -12,7 +12,7 @@ from kvgpt.caches.int8 import Int8Cache
 from kvgpt.conformance import Subject, asked_of
 from kvgpt.kernels.plan import Meeting
 
-EXAMPLES = 3  # of each promise
+EXAMPLES = 2  # of each promise
 
 
 class ByKernel:
