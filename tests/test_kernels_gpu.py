@@ -76,6 +76,21 @@ def test_a_kernel_and_its_twin_store_and_answer_alike(storage):
     torch.testing.assert_close(out, right)
 
 
+def test_offsets_beyond_32_bits():
+    small, meeting = Layer("int8", 64, 500, 512, device="cuda"), Meeting(torch.device("cuda"), 2)
+    rows, room, decode = 1100, 33_000, kernels("int8", "cuda").decode
+    codes = torch.zeros(2, rows, 1, room, 64, dtype=torch.int8, device="cuda")
+    scales = torch.zeros(2, rows, 1, room, dtype=torch.float16, device="cuda")
+    assert codes[0].numel() > 2**31
+    for large, part in zip((codes, scales), small.parts, strict=True):
+        large[:, -1:, :, :500] = part[:, :, :, :500]
+    q, k, v = (x.expand(rows, -1, -1, -1) for x in (small.q, small.k, small.v))
+    out = decode(q, k, v, codes, scales, small.position, meeting)
+    right = decode(small.q, small.k, small.v, *small.stored, small.position, meeting)
+    assert torch.equal(out[-1:], right)
+    assert same(codes[:, -1, :, 500], small.parts[0][:, 0, :, 500])
+
+
 @pytest.mark.parametrize("storage", CODECS)
 def test_a_token_past_the_room_is_written_nowhere(storage):
     layer = Layer(storage, 64, 20, 21, 2, 3, layout="slice", device="cuda")

@@ -35,7 +35,7 @@ def decode(
 def plain(
     q: Tensor, k: Tensor | None, v: Tensor | None, keys: Tensor, values: Tensor, position: Tensor, meeting: Meeting
 ) -> Tensor:
-    """The same in plain PyTorch, on the host's clock."""
+    """The same in plain PyTorch, which reads the position on the host."""
     at = int(position)
     if k is not None and v is not None:
         keys[:, :, at : at + 1], values[:, :, at : at + 1] = k, v
