@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import pytest
@@ -12,9 +13,17 @@ from kvgpt.caches.codecs.int8 import Int8
 from kvgpt.conformance import oracle, tolerances, uncached
 
 CODECS = {"dense": None, "int8": Int8, "int4": Int4}
+INTERPRETS = 3, 9  # the Triton whose interpreter works with NumPy 2.4, which older ones do not
 LAYOUTS = ("whole", "slice", "rows", "tokens first")
 DTYPES = ("float32", "float16", "bfloat16")
-SPECIAL = ("zero", "tiny", "huge", "nan", "inf")  # in dense storage, plain torch's own paths disagree on infinities
+SPECIAL = (
+    "zero",
+    "one-sided",
+    "tiny",
+    "huge",
+    "nan",
+    "inf",
+)  # in dense storage, plain torch's own paths disagree on infinities
 SPECIALS = [(storage, special) for storage in CODECS for special in SPECIAL if (storage, special) != ("dense", "inf")]
 
 
@@ -24,6 +33,8 @@ def kernels(name, device="cpu"):
         pytest.skip("needs Triton, which there is for Linux: pip install triton")
     if device == "cpu" and torch.cuda.is_available():
         pytest.skip("kernels are compiled where there is a GPU, and interpreted where there is none")
+    if device == "cpu" and tuple(map(int, version("triton").split(".")[:2])) < INTERPRETS:
+        pytest.skip(f"needs Triton {INTERPRETS[0]}.{INTERPRETS[1]} to interpret kernels, found {version('triton')}")
     return importlib.import_module(f"kvgpt.kernels.{name}")
 
 
@@ -122,9 +133,11 @@ def rounded(cut, truth):
 
 
 def unlike(vectors, special, which):
-    """Make these of the vectors (n, D) ``special``, in place."""
+    """Make these two of the vectors (n, D) ``special``, in place."""
     factor = {"zero": 0.0, "tiny": 2.0**-20, "huge": 2.0**12 if vectors.dtype == torch.float16 else 2.0**90}
     vectors[which] *= factor.get(special, 1.0)
+    if special == "one-sided":
+        vectors[which] += torch.tensor([[8.0], [-8.0]], dtype=vectors.dtype)
     if special in ("nan", "inf"):
         vectors[which, vectors.size(1) // 2] = float(special)
 
