@@ -269,15 +269,15 @@ def test_without_a_compiler_gpt_fast_runs_eager_and_says_so():
 
 
 def test_what_compiling_lacks_is_named(monkeypatch):
-    from kvgpt.peers import gpt_fast
+    from kvgpt import compiling
 
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(gpt_fast, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiling, "find_spec", lambda name: None)
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.name == "Python.h")
-    assert gpt_fast.uncompilable(torch.device("cpu")) is None
-    assert gpt_fast.uncompilable(torch.device("cuda")) == "no triton"
+    assert compiling.uncompilable(torch.device("cpu")) is None
+    assert compiling.uncompilable(torch.device("cuda")) == "no triton"
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: False)
-    assert gpt_fast.uncompilable(torch.device("cpu")).startswith("no Python.h")
+    assert compiling.uncompilable(torch.device("cpu")).startswith("no Python.h")
 
 
 def test_what_is_compiled_is_the_decode_step_as_a_whole_once_for_each_peer(monkeypatch):

@@ -50,7 +50,6 @@ class KVCache(ABC):
     lossy: ClassVar[bool] = False  # what is read back differs from what was stored: ``round_trip`` says how
     symmetric: ClassVar[bool] = False  # lossy, and its error is the same for -x and scales with x by powers of 2
     error_bound: ClassVar[float | None] = None  # of a number that is read back, relative to the largest of its vector
-    graphable: ClassVar[bool] = False  # stable addresses, and a decode step reads ``position``, never ``length``
     stateless: ClassVar[bool] = False  # nothing survives a step: the engine feeds the whole history each time
     window: int | None = None  # None: everything is kept
     sinks: int = 0
@@ -91,6 +90,13 @@ class KVCache(ABC):
     @abstractmethod
     def nbytes(self) -> int:
         """Bytes held: scales and packing counted, shared storage once."""
+
+    @property
+    def graphable(self) -> bool:
+        """Whether addresses are stable, and a decode step reads ``position``, never ``length``; a class whose steps
+        always do says ``graphable = True``.
+        """
+        return False
 
     def attend(self, layer: int, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
         """Append k, v (B, H, T, D) where given, then attend with q (B, H or a multiple, T, D). Returns q's shape.

@@ -6,25 +6,47 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kvgpt.caches.base import KVShape, Storage
+from kvgpt.attention import sdpa
+from kvgpt.caches.base import KVShape
+from kvgpt.caches.codecs.attention import LEAST, vectors_in_one_pass
+from kvgpt.caches.decoding import DecodingStorage
+from kvgpt.compiling import uncompilable
 
 
-class DenseCache(Storage):
+class DenseCache(DecodingStorage):
     """Two tensors (B, H, max_length, D) a layer; ``read`` returns views of what is filled."""
 
+    kernels = "dense"
+
     def __init__(self, shape: KVShape) -> None:
+        super().__init__(shape)
         size = (shape.batch_size, shape.n_head, shape.max_length, shape.head_dim)
         layers = range(shape.n_layer)
         self.k = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
         self.v = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
+        # On a CPU torch's attention makes matrix products of single queries, which are slow in 16 bits.
+        narrow = shape.device.type == "cpu" and shape.dtype.itemsize == 2
+        self.compiles = narrow and uncompilable(shape.device) is None
 
     def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
         self.k[layer][:, :, where] = k
         self.v[layer][:, :, where] = v
 
+    def stored(self, layer: int) -> Sequence[Tensor]:
+        return self.k[layer], self.v[layer]
+
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         filled = self.filled(layer)
         return self.k[layer][:, :, :filled], self.v[layer][:, :, :filled]  # (B, H, S, D)
+
+    def attend_held(self, layer: int, q: Tensor) -> Tensor:
+        (B, H, T, D), S = q.shape, self.filled(layer)
+        much = B * self.shape.n_head * S * D >= LEAST and not torch.is_grad_enabled()
+        if T > 1 or not self.compiles or not much or self.attention is not sdpa:
+            return super().attend_held(layer, q)
+        k, v = (x.flatten(0, 1) for x in self.read(layer))  # (B H_kv, S, D)
+        wide = q.float().reshape(k.size(0), -1, D) * D**-0.5  # (B H_kv, G, D)
+        return vectors_in_one_pass(wide, k, v).reshape(q.shape).to(q.dtype)
 
     @property
     def nbytes(self) -> int:

@@ -1,7 +1,7 @@
 """Int8Cache: symmetric codes of 8 bits, one fp16 scale for each (token, head) (variant v2)."""
 
 from kvgpt.caches.codecs.int8 import Int8
-from kvgpt.caches.quantised import QuantisedCache, TiledCache
+from kvgpt.caches.quantised import CodedCache, QuantisedCache
 
 
 class UnfusedInt8Cache(QuantisedCache):
@@ -10,7 +10,8 @@ class UnfusedInt8Cache(QuantisedCache):
     keys = values = Int8
 
 
-class Int8Cache(TiledCache):
+class Int8Cache(CodedCache):
     """Decodes from the codes: see :mod:`kvgpt.caches.codecs.int8` for what they are."""
 
     keys = values = Int8
+    kernels = "int8"

@@ -2,10 +2,10 @@
 
 from kvgpt.caches.codecs.int4 import Int4
 from kvgpt.caches.codecs.int8 import Int8
-from kvgpt.caches.quantised import TiledCache
+from kvgpt.caches.quantised import CodedCache
 
 
-class K8V4Cache(TiledCache):
+class K8V4Cache(CodedCache):
     """Keys as in ``int8``, values as in ``int4``."""
 
     keys, values = Int8, Int4

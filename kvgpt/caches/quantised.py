@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
-from kvgpt.caches.codecs.attention import LEAST, in_one_pass, in_tiles
+from kvgpt.caches.codecs.attention import LEAST, Coded, in_one_pass, in_tiles
 from kvgpt.caches.codecs.base import Codec, Kept
+from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.compiling import uncompilable
 
 
@@ -103,12 +104,15 @@ class QuantisedCache(Storage):
         return {name: self.parts[side.prefix + name][layer][:, :, :, where] for name in side.codec.room()}
 
 
-class CodedCache(QuantisedCache):
+class CodedCache(DecodingStorage, QuantisedCache):
     """Decodes from the codes: no dequantised cache is made. ``compiles`` says whether a compiler for a CPU is here."""
 
     def __init__(self, shape: KVShape) -> None:
         super().__init__(shape)
         self.compiles = shape.device.type == "cpu" and uncompilable(shape.device) is None
+
+    def stored(self, layer: int) -> Sequence[Tensor]:
+        return [parts[layer] for parts in self.parts.values()]
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         if q.size(2) > 1:
@@ -117,12 +121,12 @@ class CodedCache(QuantisedCache):
         much = B * heads * self.filled(layer) * D >= LEAST and not torch.is_grad_enabled()
         attend = in_one_pass if self.compiles and much else in_tiles
         wide = q.to(torch.promote_types(q.dtype, torch.float32)).reshape(B * heads, H // heads, D) * D**-0.5
-        return attend(wide, *self._held(layer)).reshape(q.shape).to(q.dtype)
+        keys, values = self._held(layer)
+        return attend(wide, keys, values).reshape(q.shape).to(q.dtype)
 
-    def _held(self, layer: int) -> Iterator[Codec | Kept]:
-        """K's codec and parts (B H, S, ...), then those of V."""
+    def _held(self, layer: int) -> Iterator[Coded]:
+        """K, then V: the codec and the parts (B H, S, ...)."""
         for side in self.sides:
             kept = self._kept(side, layer, slice(self.filled(layer)))
             for which in range(side.count):
-                yield side.codec
-                yield {name: part[which].flatten(0, 1) for name, part in kept.items()}
+                yield Coded(side.codec, {name: part[which].flatten(0, 1) for name, part in kept.items()})

@@ -72,13 +72,15 @@ class Subject:
     @cached_property
     def abilities(self) -> frozenset[str]:
         """What this cache declares of itself, in the words that properties use for what they need."""
-        kind, shape = self.recipe.cache_class, KVShape(1, 1, 1, 2, LONGEST, torch.float32, torch.device(self.device))
+        kind, dtype = self.recipe.cache_class, getattr(torch, self.dtype)
+        shape = KVShape(1, 1, 1, 2, LONGEST, dtype, torch.device(self.device))
         try:
-            windowed = self.cache_of(shape).window is not None
+            one = self.cache_of(shape)
         except Exception as error:
             raise ValueError(f"{self.name} cannot be built for {shape}: {type(error).__name__}: {error}") from error
+        windowed = one.window is not None
         declared = {
-            "graphable": kind.graphable,
+            "graphable": one.graphable,
             "keeps": not kind.stateless,
             "lossy": kind.lossy,
             "map": kind.lossy and kind.offers("round_trip"),

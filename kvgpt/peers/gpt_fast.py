@@ -5,14 +5,7 @@ the code is ours. Every step attends to all S = ``max_length`` places under a st
 prefill stays eager, as theirs does by default.
 """
 
-import shutil
-import sys
-import sysconfig
-import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from types import FunctionType
 from typing import Any, cast
 
 import torch
@@ -20,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kvgpt.compiling import Compiled, uncompilable
 from kvgpt.config import GPTConfig
 from kvgpt.model import GPT, LAYER_NORM_EPSILON
 from kvgpt.peers.base import Peer
@@ -31,7 +25,6 @@ OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
     "coordinate_descent_tuning": True,
 }
 SETTLED = 3  # steps until a graph is compiled, warmed up and captured
-COMPILER = "clang++" if sys.platform == "darwin" else "g++"  # the one that inductor looks for
 
 
 class Attention(nn.Module):
@@ -121,17 +114,6 @@ def decode(net: Transformer, ids: Tensor, place: Tensor) -> Tensor:
         return net(ids, place)
 
 
-def uncompilable(device: torch.device) -> str | None:
-    """Why ``torch.compile`` cannot make code for this device here, or None."""
-    if shutil.which(COMPILER) is None:
-        return f"no compiler {COMPILER}"
-    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        return "no Python.h: Python's headers for C are not installed"
-    if device.type == "cuda" and find_spec("triton") is None:
-        return "no triton"
-    return None
-
-
 class GPTFast(Peer):
     """``eager`` says why nothing is compiled, where it is not; ``canonical`` then ends in ``+eager``.
 
@@ -144,18 +126,14 @@ class GPTFast(Peer):
         super().__init__(model, batch_size, max_length)
         self.net = Transformer(model, batch_size, self.max_length)
         self._place = torch.zeros(1, dtype=torch.int64, device=self._device)
-        self._decode = decode
+        self._decode: Callable[..., Tensor] = decode
         self.eager = uncompilable(self._device)
         if self.eager is not None:
             self.canonical += "+eager"
             return
-        # A function of its own for each: torch.compile refuses the ninth set of shapes for the same code.
-        own = FunctionType(decode.__code__.replace(), decode.__globals__)
-        self._decode = torch.compile(own, fullgraph=True, dynamic=False, options=OPTIONS)
+        self._decode = Compiled(decode, dynamic=False, options=OPTIONS)
         ids = torch.zeros(batch_size, 1, dtype=torch.int64, device=self._device)
-        with torch.inference_mode(), warnings.catch_warnings():
-            # The first compilation imports modules of torch's own that use what torch has deprecated.
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
+        with torch.inference_mode():
             for _ in range(SETTLED):
                 self._decode(self.net, ids, self._place)
 

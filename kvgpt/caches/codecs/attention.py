@@ -1,10 +1,11 @@
-"""Attention of one query a row over what codecs keep, with no copy of all of it in floating point.
+"""Attention of one query a row over vectors in fewer bits than it is computed in, with no wide copy of all of them.
 
 Scales multiply scores and weights, never vectors. Shapes: N rows of heads, G queries that share a head's keys, S tokens.
 """
 
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,26 +17,48 @@ TILE = 256  # tokens attended at a time: their float copy stays in a core's own 
 LEAST = 2**18  # numbers of K: with fewer, calling what is compiled costs as much as it saves, and compiling never pays
 
 
-def in_tiles(q: Tensor, keys: Codec, k: Kept, values: Codec, v: Kept) -> Tensor:
-    """Q (N, G, D), scaled; parts (N, S, ...). The softmax is accumulated tile by tile: Milakov and Gimelshein 2018,
-    arXiv 1805.02867. Returns (N, G, D).
+class Coded(NamedTuple):
+    """Vectors as their codec keeps them: parts (N, S, ...)."""
+
+    codec: Codec
+    kept: Kept
+
+
+def in_tiles(q: Tensor, keys: Coded, values: Coded) -> Tensor:
+    """Q (N, G, D), scaled -> (N, G, D), the softmax accumulated tile by tile.
+
+    Milakov and Gimelshein 2018, arXiv 1805.02867.
     """
     top = q.new_full((*q.shape[:2], 1), -torch.inf)
     total, sums = torch.zeros_like(top), torch.zeros_like(q)
-    for start in range(0, next(iter(k.values())).size(1), TILE):
-        k_tile, v_tile = ({name: part[:, start : start + TILE] for name, part in kept.items()} for kept in (k, v))
-        scores = keys.scores(q, k_tile)  # (N, G, tile)
+    held = next(iter(keys.kept.values())).size(1)
+    for start in range(0, held, TILE):
+        k, v = ({name: part[:, start : start + TILE] for name, part in of.kept.items()} for of in (keys, values))
+        scores = keys.codec.scores(q, k)  # (N, G, tile)
         peak = torch.maximum(top, scores.amax(dim=-1, keepdim=True))
         weights, fade = (scores - peak).exp(), (top - peak).exp()
         total = total * fade + weights.sum(dim=-1, keepdim=True)
-        sums = sums * fade + values.mix(weights, v_tile)
+        sums = sums * fade + values.codec.mix(weights, v)
         top = peak
     return sums / total
 
 
-def in_one_pass(q: Tensor, keys: Codec, k: Kept, values: Codec, v: Kept) -> Tensor:
+def in_one_pass(q: Tensor, keys: Coded, values: Coded) -> Tensor:
     """The same, compiled: codes become numbers in registers, and each is read once."""
-    return _compiled(type(keys), type(values), q.size(-1), q.dtype)(q, dict(k), dict(v))
+    attend = _compiled(type(keys.codec), type(values.codec), q.size(-1), q.dtype)
+    return attend(q, dict(keys.kept), dict(values.kept))
+
+
+def vectors_in_one_pass(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same over vectors k, v (N, S, D) in 16 bits, kept as they are."""
+    return _vectors(q, k, v)
+
+
+def _attend_vectors(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return LOOP.mix(LOOP.dot(q, k.to(q.dtype)).softmax(dim=-1), v.to(q.dtype))
+
+
+_vectors = Compiled(_attend_vectors, dynamic=True)
 
 
 @cache

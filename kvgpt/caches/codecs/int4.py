@@ -37,7 +37,8 @@ class Int4(Codec):
         least, most = torch.aminmax(x, dim=-1)  # each (...)
         nan_unless_finite = (most - most) + (least - least)
         minimum = rounded_down(least + nan_unless_finite)
-        scale = rounded_up((most + nan_unless_finite - minimum) / LEVELS).clamp_(min=TINY)
+        # By a tensor: by a number, a GPU multiplies with its inverse, and codes would depend on the device.
+        scale = rounded_up((most + nan_unless_finite - minimum) / most.new_full((), LEVELS)).clamp_(min=TINY)
         codes = x - minimum.to(x.dtype).unsqueeze(-1)
         codes = codes.div_(scale.to(x.dtype).unsqueeze(-1)).round_().clamp_(0, LEVELS).to(torch.uint8)  # (..., D)
         return {"codes": self._packed(codes), "scales": scale, "minima": minimum}

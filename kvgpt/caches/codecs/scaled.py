@@ -34,7 +34,8 @@ class Scaled(Codec):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         peak = torch.linalg.vector_norm(x, ord=torch.inf, dim=-1)  # (...)
         nan_unless_finite = peak - peak
-        scale = ((peak / self.largest).clamp_(TINY, HUGE) + nan_unless_finite).to(torch.float16)
+        # By a tensor: by a number, a GPU multiplies with its inverse, and codes would depend on the device.
+        scale = ((peak / peak.new_full((), self.largest)).clamp_(TINY, HUGE) + nan_unless_finite).to(torch.float16)
         return {"codes": self.rounded(x / scale.to(x.dtype).unsqueeze(-1)), "scales": scale}
 
     def decode(self, kept: Kept, dtype: torch.dtype) -> Tensor:
