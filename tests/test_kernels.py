@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:invalid value encountered:RuntimeWarning"  # numpy's, where the interpreter meets NaN
 )
 every_storage = pytest.mark.parametrize("storage", CODECS)
-EXAMPLES = 4
+EXAMPLES = 3
 EDGES = {
     "no token": lambda tile: 0,
     "one": lambda tile: 1,
