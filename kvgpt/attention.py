@@ -10,7 +10,6 @@ from math import sqrt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
@@ -24,7 +23,11 @@ def lower_right(T: int, S: int, device: torch.device) -> Tensor:
     """:func:`lower_right_mask` as ``device`` takes it best: for a GPU by its name alone, since a flash kernel has that
     mask built in and takes none that is written out (torch.nn.attention.bias.CausalBias).
     """
-    return causal_lower_right(T, S) if device.type == "cuda" else lower_right_mask(T, S, device)
+    if device.type != "cuda":
+        return lower_right_mask(T, S, device)
+    from torch.nn.attention.bias import causal_lower_right  # noqa: PLC0415 - imports torch's compiler
+
+    return causal_lower_right(T, S)
 
 
 def banded_mask(queries: Tensor, keys: Tensor, window: int, sinks: int) -> Tensor:

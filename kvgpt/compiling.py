@@ -4,7 +4,7 @@ import shutil
 import sys
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,14 +40,14 @@ def loop(function: Callable[..., Tensor], *examples: Tensor) -> Callable[..., Te
 
 
 class Compiled:
-    """``function`` behind ``torch.compile``, whole, and for all sizes.
+    """``function`` of tensors behind ``torch.compile``, whole. ``symbolic`` are the dimensions whose sizes vary.
 
-    Its guards can tell apart more kinds of sizes than ``torch.compile`` keeps of one function: past those it starts
-    again with a function of its own.
+    Its guards can tell apart more kinds of sizes and strides than ``torch.compile`` keeps of one function: past those
+    it starts again with a function of its own.
     """
 
-    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
-        self.function, self.options = cast(FunctionType, function), options
+    def __init__(self, function: Callable[..., Tensor], symbolic: Sequence[int] = (), **options: Any) -> None:
+        self.function, self.symbolic, self.options = cast(FunctionType, function), symbolic, options
         self.step: Callable[..., Tensor] | None = None
 
     def __call__(self, *arguments: Any) -> Tensor:
@@ -63,6 +63,9 @@ class Compiled:
         own = FunctionType(of.__code__.replace(), of.__globals__, of.__name__, of.__defaults__, of.__closure__)
         self.step = torch.compile(own, fullgraph=True, **self.options)
         with _without_deprecations():
+            for dimension in self.symbolic:
+                for argument in arguments:
+                    torch._dynamo.maybe_mark_dynamic(argument, dimension)
             return self.step(*arguments)
 
 

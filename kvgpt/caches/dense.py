@@ -40,7 +40,7 @@ class DenseCache(DecodingStorage):
         return self.k[layer][:, :, :filled], self.v[layer][:, :, :filled]  # (B, H, S, D)
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
-        (B, H, T, D), S = q.shape, self.filled(layer)
+        (B, _, T, D), S = q.shape, self.filled(layer)
         much = B * self.shape.n_head * S * D >= LEAST and not torch.is_grad_enabled()
         if T > 1 or not self.compiles or not much or self.attention is not sdpa:
             return super().attend_held(layer, q)

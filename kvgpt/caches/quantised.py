@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
 from kvgpt.caches.codecs.attention import LEAST, Coded, in_one_pass, in_tiles
-from kvgpt.caches.codecs.base import Codec, Kept
+from kvgpt.caches.codecs.base import Codec
 from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.compiling import uncompilable
 

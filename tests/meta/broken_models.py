@@ -194,7 +194,7 @@ class LoadsAnything(Engine):
 
 @planted("huggingface/transformers#36151", "G1-greedy", part="engine")
 class FeedsThePromptsEndTwice(Engine):
-    def _stream(self, ids, sampler, drawn, eos):
+    def _stream(self, ids, sampler, drawn, eos, together):
         self.reset()
         if ids.size(1) + drawn.size(1) < self.room:
             self._step(ids, every_position=False)
@@ -206,25 +206,26 @@ class FeedsThePromptsEndTwice(Engine):
 
 @planted("karpathy/nanochat, test_multi_sample_first_token_diversity", "G5-rows", part="engine")
 class FirstTokenOnceForAllRows(Engine):
-    def _stream(self, ids, sampler, drawn, eos):
+    def _stream(self, ids, sampler, drawn, eos, together):
         drawn = drawn.clone()
         drawn[:, :1] = drawn[:1, :1]
-        return super()._stream(ids, sampler, drawn, eos)
+        return super()._stream(ids, sampler, drawn, eos, together)
 
 
 @planted("vllm-project/vllm, tests/v1/determinism", "G5-rows", part="engine")
 class RowsDrawByTheirPlace(Engine):
-    def _stream(self, ids, sampler, drawn, eos):
-        return super()._stream(ids, sampler, (drawn + torch.arange(len(drawn)).unsqueeze(1) * 0.37) % 1, eos)
+    def _stream(self, ids, sampler, drawn, eos, together):
+        return super()._stream(ids, sampler, (drawn + torch.arange(len(drawn)).unsqueeze(1) * 0.37) % 1, eos, together)
 
 
 @planted("huggingface/transformers#23088", "G3-prefix", part="engine")
 class DrawsFromTheGlobalGenerator(Engine):
-    def _stream(self, ids, sampler, drawn, eos):
-        return super()._stream(ids, sampler, torch.rand(drawn.shape, dtype=drawn.dtype) if drawn.any() else drawn, eos)
+    def _stream(self, ids, sampler, drawn, eos, together):
+        drawn = torch.rand(drawn.shape, dtype=drawn.dtype) if drawn.any() else drawn
+        return super()._stream(ids, sampler, drawn, eos, together)
 
 
 @planted("meta-pytorch/gpt-fast, generate.py", "G6-stopping", part="engine")
 class GoesOnAfterEos(Engine):
-    def _stream(self, ids, sampler, drawn, eos):
-        return super()._stream(ids, sampler, drawn, None)
+    def _stream(self, ids, sampler, drawn, eos, together):
+        return super()._stream(ids, sampler, drawn, None, together)

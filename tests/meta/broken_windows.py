@@ -74,17 +74,17 @@ class Placed(Engine):
     """Gives a token the position ``place(seen)`` where its policy says ``seen``."""
 
     def _through(self, ids, every_position):
-        sound, place = self.policy, self.place
+        sound, place = self.steps.policy, self.place
 
         class Policy(type(sound)):
             def places(self, seen):
                 return place(super().places(seen))
 
-        self.policy = Policy(**vars(sound))
+        self.steps.policy = Policy(**vars(sound))
         try:
             return super()._through(ids, every_position)
         finally:
-            self.policy = sound
+            self.steps.policy = sound
 
 
 @planted("huggingface/transformers#1749", "A9-window", "I1-life", part="engine", cache="dense+window")

@@ -1,6 +1,7 @@
 """Attention of one query a row over vectors in fewer bits than it is computed in, with no wide copy of all of them.
 
-Scales multiply scores and weights, never vectors. Shapes: N rows of heads, G queries that share a head's keys, S tokens.
+Scales multiply scores and weights, never vectors. Shapes: N heads of all rows, G queries that share a head's keys, S
+tokens.
 """
 
 from collections.abc import Callable
@@ -45,27 +46,39 @@ def in_tiles(q: Tensor, keys: Coded, values: Coded) -> Tensor:
 
 def in_one_pass(q: Tensor, keys: Coded, values: Coded) -> Tensor:
     """The same, compiled: codes become numbers in registers, and each is read once."""
-    attend = _compiled(type(keys.codec), type(values.codec), q.size(-1), q.dtype)
-    return attend(q, dict(keys.kept), dict(values.kept))
+    attend = _one_pass(type(keys.codec), type(values.codec), q.size(-1), q.dtype)
+    return attend(q, *keys.kept.values(), *values.kept.values())
 
 
 def vectors_in_one_pass(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same over vectors k, v (N, S, D) in 16 bits, kept as they are."""
-    return _vectors(q, k, v)
-
-
-def _attend_vectors(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return LOOP.mix(LOOP.dot(q, k.to(q.dtype)).softmax(dim=-1), v.to(q.dtype))
-
-
-_vectors = Compiled(_attend_vectors, dynamic=True)
+    return _vectors(q.size(-1), k.dtype)(q, k, v)
 
 
 @cache
-def _compiled(keys: type[Codec], values: type[Codec], head_dim: int, dtype: torch.dtype) -> Callable[..., Tensor]:
+def _one_pass(keys: type[Codec], values: type[Codec], head_dim: int, dtype: torch.dtype) -> Callable[..., Tensor]:
     of_keys, of_values = keys(head_dim), values(head_dim)
+    names_of_keys, names_of_values = list(of_keys.room()), list(of_values.room())
 
-    def attend(q: Tensor, k: Kept, v: Kept) -> Tensor:
-        return of_values.mix(of_keys.scores(q, k, LOOP).softmax(dim=-1), v, LOOP)
+    def attend(q: Tensor, *parts: Tensor) -> Tensor:
+        k = dict(zip(names_of_keys, parts, strict=False))
+        v = dict(zip(names_of_values, parts[len(k) :], strict=True))
+        weights, total = _weights(of_keys.scores(q, k, LOOP))
+        return of_values.mix(weights, v, LOOP) / total
 
-    return Compiled(attend, dynamic=True)
+    return Compiled(attend, symbolic=(0, 1))
+
+
+@cache
+def _vectors(head_dim: int, dtype: torch.dtype) -> Callable[..., Tensor]:
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights, total = _weights(LOOP.dot(q, k.to(q.dtype)))
+        return LOOP.mix(weights, v.to(q.dtype)) / total
+
+    return Compiled(attend, symbolic=(0, 1))
+
+
+def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """A softmax (N, G, S) before its division, and the divisor (N, G, 1): the loop over values has no division."""
+    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return weights, weights.sum(dim=-1, keepdim=True)

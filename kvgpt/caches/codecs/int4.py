@@ -70,7 +70,7 @@ class Int4(Codec):
         """Codes less MIDDLE, the first and the second half of them, each (..., S, D / 2): sums of them cancel as those
         of the vectors do, and lose no digits.
         """
-        return tuple((half.view(torch.int8) - MIDDLE).to(dtype) for half in self._halves(kept["codes"]))
+        return tuple(half.to(dtype) - MIDDLE for half in self._halves(kept["codes"]))
 
     def _packed(self, codes: Tensor) -> Tensor:
         """(..., D) -> (..., D / 2 rounded up), both uint8."""
