@@ -38,8 +38,8 @@ def in_tiles(q: Tensor, keys: Coded, values: Coded) -> Tensor:
         scores = keys.codec.scores(q, k)  # (N, G, tile)
         peak = torch.maximum(top, scores.amax(dim=-1, keepdim=True))
         weights, fade = (scores - peak).exp(), (top - peak).exp()
-        total = total * fade + weights.sum(dim=-1, keepdim=True)
-        sums = sums * fade + values.codec.mix(weights, v)
+        total = torch.addcmul(weights.sum(dim=-1, keepdim=True), total, fade)
+        sums = torch.addcmul(values.codec.mix(weights, v), sums, fade)
         top = peak
     return sums / total
 
