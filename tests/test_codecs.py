@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import kvgpt
 from kvgpt import registry
+from kvgpt.caches.codecs.attention import TILE
 from kvgpt.caches.codecs.fp8 import Fp8
 from kvgpt.caches.codecs.half import HUGE, TINY, rounded_down, rounded_up
 from kvgpt.caches.codecs.int4 import Int4
 from kvgpt.caches.codecs.int8 import Int8
-from kvgpt.caches.codecs.attention import TILE
 from kvgpt.conformance import narrow, oracle, strategies, tolerances
 
 CODECS = {"int8": Int8, "int4": Int4, "fp8": Fp8}

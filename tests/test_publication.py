@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 
 import pytest

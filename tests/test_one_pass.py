@@ -1,0 +1,97 @@
+"""One pass over what is kept in fewer bits: compiled for real, it is the attention in tiles."""
+
+import pytest
+import torch
+
+import kvgpt
+from kvgpt import compiling
+from kvgpt.caches.codecs import attention
+from kvgpt.caches.codecs.attention import LEAST, Coded, in_one_pass, in_tiles
+from kvgpt.caches.codecs.int4 import Int4
+from kvgpt.caches.codecs.int8 import Int8
+from kvgpt.compiling import Compiled
+from kvgpt.conformance import tolerances
+from kvgpt.registry import resolve
+
+LACKING = compiling.uncompilable(torch.device("cpu"))
+needs_a_compiler = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
+HEAD_DIM = 8
+
+
+def coded(codec, tokens, room, seed):
+    x = torch.randn(6, room, HEAD_DIM, generator=torch.Generator().manual_seed(seed))
+    return Coded(codec, {name: part[:, :tokens] for name, part in codec.encode(x).items()})
+
+
+@needs_a_compiler
+@pytest.mark.parametrize(("keys", "values"), [(Int8, Int8), (Int8, Int4)])
+def test_it_is_the_attention_in_tiles_whatever_the_length(keys, values):
+    """Of lengths, rooms and groups other than those that it was compiled for."""
+    keys, values = keys(HEAD_DIM), values(HEAD_DIM)
+    for tokens, room, groups in ((5, 9, 1), (attention.TILE + 3, 300, 1), (9, 9, 1), (4, 9, 2)):
+        q = torch.randn(6, groups, HEAD_DIM, generator=torch.Generator().manual_seed(tokens))
+        k, v = coded(keys, tokens, room, 1), coded(values, tokens, room, 2)
+        with torch.inference_mode():
+            torch.testing.assert_close(in_one_pass(q, k, v), in_tiles(q, k, v), rtol=1e-5, atol=1e-6)
+
+
+def filled(variant, dtype, tokens):
+    shape = kvgpt.KVShape(1, 2, 2, HEAD_DIM, tokens, dtype, torch.device("cpu"))
+    cache, generator = resolve(variant).cache(shape), torch.Generator().manual_seed(0)
+    k, v = (torch.randn(2, 2, tokens, HEAD_DIM, generator=generator).to(dtype) for _ in "kv")
+    cache.attend(0, k, k, v)
+    return cache, torch.randn(2, 2, 1, HEAD_DIM, generator=generator).to(dtype)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize(("variant", "dtype"), [("v1", torch.bfloat16), ("v2", torch.bfloat16), ("v2", torch.float32)])
+def test_a_cache_that_holds_enough_attends_in_one_pass_as_well_as_plain_torch(monkeypatch, variant, dtype):
+    module = "kvgpt.caches.dense" if variant == "v1" else "kvgpt.caches.quantised"
+    name = "vectors_in_one_pass" if variant == "v1" else "in_one_pass"
+    calls, real = [], getattr(attention, name)
+    monkeypatch.setattr(f"{module}.{name}", lambda *given: calls.append(name) or real(*given))
+    cache, q = filled(variant, dtype, 37)
+    k, v = (x.double() for x in cache.read(0))
+    with torch.inference_mode():
+        cache.attend_held(0, q)
+        assert not calls, f"{cache.nbytes} bytes are too few"
+        monkeypatch.setattr(f"{module}.LEAST", 2 * 2 * 37 * HEAD_DIM)
+        found = cache.attend_held(0, q)
+        assert calls == [name] and found.dtype == dtype and found.shape == q.shape
+        plain = kvgpt.attention.matmul(q, *cache.read(0))
+    for verdict in tolerances.by_ratio(found, [plain], kvgpt.attention.matmul(q.double(), k, v)):
+        assert verdict, str(verdict)
+
+
+@needs_a_compiler
+def test_gradients_named_paths_and_prompts_take_the_plain_way(monkeypatch):
+    for module, name in (("dense", "vectors_in_one_pass"), ("quantised", "in_one_pass")):
+        monkeypatch.setattr(f"kvgpt.caches.{module}.{name}", None)
+        monkeypatch.setattr(f"kvgpt.caches.{module}.LEAST", 1)
+    with torch.inference_mode():
+        for variant in ("dense+matmul", "v1"):  # v1's prompt, too
+            cache, q = filled(variant, torch.bfloat16, 5)
+        cache.attend_held(0, torch.cat([q, q], dim=2))
+    for variant in ("v1", "v2"):
+        cache, q = filled(variant, torch.bfloat16, 5)
+        assert torch.is_grad_enabled() and cache.attend_held(0, q).isfinite().all()
+
+
+def test_without_a_compiler_there_is_no_pass(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not filled("v2", torch.float32, 3)[0].compiles and not filled("v1", torch.bfloat16, 3)[0].compiles
+    assert LEAST > 0
+
+
+def test_past_the_sizes_that_torch_keeps_of_one_function_it_starts_again(monkeypatch):
+    made, real = [], torch.compile
+
+    def counted(function, **options):
+        made.append(function)
+        return real(function, backend="eager", **options)
+
+    monkeypatch.setattr("torch.compile", counted)
+    double = Compiled(lambda x: 2 * x, dynamic=False)
+    for size in range(2, 13):
+        assert torch.equal(double(torch.ones(size)), torch.full((size,), 2.0))
+    assert len(made) == 2 and made[0] is not made[1]
