@@ -40,13 +40,14 @@ def loop(function: Callable[..., Tensor], *examples: Tensor) -> Callable[..., Te
 
 
 class Compiled:
-    """``function`` of tensors behind ``torch.compile``, whole. ``symbolic`` are the dimensions whose sizes vary.
+    """``function`` of tensors behind ``torch.compile``, whole. ``symbolic`` has, for each, the dimensions whose sizes
+    vary.
 
     Its guards can tell apart more kinds of sizes and strides than ``torch.compile`` keeps of one function: past those
     it starts again with a function of its own.
     """
 
-    def __init__(self, function: Callable[..., Tensor], symbolic: Sequence[int] = (), **options: Any) -> None:
+    def __init__(self, function: Callable[..., Tensor], symbolic: Sequence[Sequence[int]] = (), **options: Any) -> None:
         self.function, self.symbolic, self.options = cast(FunctionType, function), symbolic, options
         self.step: Callable[..., Tensor] | None = None
 
@@ -63,8 +64,8 @@ class Compiled:
         own = FunctionType(of.__code__.replace(), of.__globals__, of.__name__, of.__defaults__, of.__closure__)
         self.step = torch.compile(own, fullgraph=True, **self.options)
         with _without_deprecations():
-            for dimension in self.symbolic:
-                for argument in arguments:
+            for argument, dimensions in zip(arguments, self.symbolic, strict=False):
+                for dimension in dimensions:
                     torch._dynamo.maybe_mark_dynamic(argument, dimension)
             return self.step(*arguments)
 

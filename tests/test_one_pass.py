@@ -6,7 +6,7 @@ import torch
 import kvgpt
 from kvgpt import compiling
 from kvgpt.caches.codecs import attention
-from kvgpt.caches.codecs.attention import LEAST, Coded, in_one_pass, in_tiles
+from kvgpt.caches.codecs.attention import LEAST, Side, in_one_pass, in_tiles
 from kvgpt.caches.codecs.int4 import Int4
 from kvgpt.caches.codecs.int8 import Int8
 from kvgpt.compiling import Compiled
@@ -18,21 +18,23 @@ needs_a_compiler = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 HEAD_DIM = 8
 
 
-def coded(codec, tokens, room, seed):
-    x = torch.randn(6, room, HEAD_DIM, generator=torch.Generator().manual_seed(seed))
-    return Coded(codec, {name: part[:, :tokens] for name, part in codec.encode(x).items()})
+def held(sides, batch_size, tokens, room):
+    generator = torch.Generator().manual_seed(tokens)
+    for side in sides:
+        x = torch.randn(side.count, batch_size, 2, room, HEAD_DIM, generator=generator)
+        yield side, {name: part[:, :, :, :tokens] for name, part in side.codec.encode(x).items()}
 
 
 @needs_a_compiler
-@pytest.mark.parametrize(("keys", "values"), [(Int8, Int8), (Int8, Int4)])
-def test_it_is_the_attention_in_tiles_whatever_the_length(keys, values):
-    """Of lengths, rooms and groups other than those that it was compiled for."""
-    keys, values = keys(HEAD_DIM), values(HEAD_DIM)
-    for tokens, room, groups in ((5, 9, 1), (attention.TILE + 3, 300, 1), (9, 9, 1), (4, 9, 2)):
-        q = torch.randn(6, groups, HEAD_DIM, generator=torch.Generator().manual_seed(tokens))
-        k, v = coded(keys, tokens, room, 1), coded(values, tokens, room, 2)
+@pytest.mark.parametrize("codecs", [(Int8,), (Int8, Int4)])
+def test_it_is_the_attention_in_tiles_whatever_the_length(codecs):
+    """Of batches, lengths, rooms and groups other than those that it was compiled for."""
+    sides = [Side("", codec(HEAD_DIM), 2 // len(codecs)) for codec in codecs]
+    for batch_size, tokens, room, groups in ((3, 5, 9, 1), (3, attention.TILE + 3, 300, 1), (2, 9, 9, 1), (1, 4, 9, 2)):
+        q = torch.randn(batch_size, 2 * groups, 1, HEAD_DIM, generator=torch.Generator().manual_seed(0))
+        kept = list(held(sides, batch_size, tokens, room))
         with torch.inference_mode():
-            torch.testing.assert_close(in_one_pass(q, k, v), in_tiles(q, k, v), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(in_one_pass(q, kept), in_tiles(q, kept), rtol=1e-5, atol=1e-6)
 
 
 def filled(variant, dtype, tokens):

@@ -44,9 +44,7 @@ class DenseCache(DecodingStorage):
         much = B * self.shape.n_head * S * D >= LEAST and not torch.is_grad_enabled()
         if T > 1 or not self.compiles or not much or self.attention is not sdpa:
             return super().attend_held(layer, q)
-        k, v = (x.flatten(0, 1) for x in self.read(layer))  # (B H_kv, S, D)
-        wide = q.float().reshape(k.size(0), -1, D) * D**-0.5  # (B H_kv, G, D)
-        return vectors_in_one_pass(wide, k, v).reshape(q.shape).to(q.dtype)
+        return vectors_in_one_pass(q, *self.read(layer))
 
     @property
     def nbytes(self) -> int:

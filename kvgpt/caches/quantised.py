@@ -1,26 +1,16 @@
 """Caches that keep vectors through codecs, K and V each through its own: all that int8, int4 and fp8 have in common."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
-from kvgpt.caches.codecs.attention import LEAST, Coded, in_one_pass, in_tiles
+from kvgpt.caches.codecs.attention import LEAST, Side, in_one_pass, in_tiles
 from kvgpt.caches.codecs.base import Codec
 from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.compiling import uncompilable
-
-
-@dataclass(frozen=True)
-class Side:
-    """What one codec keeps: K and V together, or one of them. Its parts go by ``prefix`` and their own name."""
-
-    prefix: str
-    codec: Codec
-    count: int
 
 
 class QuantisedCache(Storage):
@@ -117,16 +107,8 @@ class CodedCache(DecodingStorage, QuantisedCache):
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         if q.size(2) > 1:
             return super().attend_held(layer, q)
-        (B, H, _, D), heads = q.shape, self.shape.n_head
-        much = B * heads * self.filled(layer) * D >= LEAST and not torch.is_grad_enabled()
+        B, _, _, D = q.shape
+        much = B * self.shape.n_head * self.filled(layer) * D >= LEAST and not torch.is_grad_enabled()
         attend = in_one_pass if self.compiles and much else in_tiles
-        wide = q.to(torch.promote_types(q.dtype, torch.float32)).reshape(B * heads, H // heads, D) * D**-0.5
-        keys, values = self._held(layer)
-        return attend(wide, keys, values).reshape(q.shape).to(q.dtype)
-
-    def _held(self, layer: int) -> Iterator[Coded]:
-        """K, then V: the codec and the parts (B H, S, ...)."""
-        for side in self.sides:
-            kept = self._kept(side, layer, slice(self.filled(layer)))
-            for which in range(side.count):
-                yield Coded(side.codec, {name: part[which].flatten(0, 1) for name, part in kept.items()})
+        held = slice(self.filled(layer))
+        return attend(q, [(side, self._kept(side, layer, held)) for side in self.sides])
