@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvgpt.caches.base import KVShape
+from kvgpt.caches.codecs.attention import TILE
 from kvgpt.caches.codecs.half import HUGE, TINY
 from kvgpt.caches.codecs.int8 import LEVELS, Int8
 from kvgpt.caches.int8 import Int8Cache, UnfusedInt8Cache
-from kvgpt.caches.quantised import TILE
 from kvgpt.conformance import oracle, strategies, tolerances
 
 SUBNORMAL = 2.0**-14  # the least fp16 number that is normal
