@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvgpt.caches.codecs.fp8 import LARGEST, UNIT, Fp8
-from kvgpt.caches.quantised import TiledCache
+from kvgpt.caches.quantised import CodedCache
 from kvgpt.conformance import Scene, again, strategies
 
 
@@ -53,7 +53,7 @@ def test_the_kit_takes_codes_of_a_dtype_that_has_no_infinity():
         def rounded(self, x):
             return super().rounded(x).view(self.narrow)
 
-    class NativeCache(TiledCache):
+    class NativeCache(CodedCache):
         keys = values = Native
 
     again("A10-poison", NativeCache, scene=Scene(), sizes=(2, 1), kept=1, n=1)
