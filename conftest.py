@@ -11,7 +11,7 @@ def pytest_configure() -> None:
     from hypothesis import HealthCheck, Phase, settings  # noqa: PLC0415 - the same
 
     # Draws build models: a slow first example is no failure, and the same examples come on every machine.
-    settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40, print_blob=True)
+    settings.register_profile("ci", deadline=None, derandomize=True, max_examples=32, print_blob=True)
     settings.register_profile(
         "deep", deadline=None, max_examples=5000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
     )

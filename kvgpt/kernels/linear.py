@@ -18,9 +18,8 @@ from torch import Tensor
 
 MOST_ROWS = 8  # beyond, tensor cores are filled well enough, and torch's own products serve
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-ACCUMULATORS = (
-    64  # float32 numbers a thread sums in: a quarter of its registers, so that four blocks share a multiprocessor
-)
+# float32 numbers a thread sums in: a quarter of its registers, so that four blocks share a multiprocessor
+ACCUMULATORS = 64
 LONGEST_TILE = 1024  # numbers of a weight's row at a time: the whole row of most GPT-2 widths
 EARLIEST = (9, 0)  # the compute capability from which a kernel can start before the one ahead of it has ended
 WIDE = 8192  # rows of a weight from which there are programs to spare, so that each takes more rows
