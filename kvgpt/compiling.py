@@ -43,12 +43,20 @@ class Compiled:
     """``function`` of tensors behind ``torch.compile``, whole. ``symbolic`` has, for each, the dimensions whose sizes
     vary.
 
+    Where compiling fails, ``otherwise`` serves from then on, with a warning; without it the failure is raised.
     Its guards can tell apart more kinds of sizes and strides than ``torch.compile`` keeps of one function: past those
     it starts again with a function of its own.
     """
 
-    def __init__(self, function: Callable[..., Tensor], symbolic: Sequence[Sequence[int]] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        symbolic: Sequence[Sequence[int]] = (),
+        otherwise: Callable[..., Tensor] | None = None,
+        **options: Any,
+    ) -> None:
         self.function, self.symbolic, self.options = cast(FunctionType, function), symbolic, options
+        self.otherwise = otherwise
         self.step: Callable[..., Tensor] | None = None
 
     def __call__(self, *arguments: Any) -> Tensor:
@@ -63,11 +71,30 @@ class Compiled:
         of = self.function
         own = FunctionType(of.__code__.replace(), of.__globals__, of.__name__, of.__defaults__, of.__closure__)
         self.step = torch.compile(own, fullgraph=True, **self.options)
-        with _without_deprecations():
-            for argument, dimensions in zip(arguments, self.symbolic, strict=False):
-                for dimension in dimensions:
-                    torch._dynamo.maybe_mark_dynamic(argument, dimension)
+        try:
+            with _without_deprecations():
+                for argument, dimensions in zip(arguments, self.symbolic, strict=False):
+                    for dimension in dimensions:
+                        torch._dynamo.maybe_mark_dynamic(argument, dimension)
+                return self.step(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            if self.otherwise is None:
+                raise
+            warn_of(error)
+            self.step = self.otherwise
             return self.step(*arguments)
+
+
+def warn_of(error: Exception) -> None:
+    """Say that a compiler that is here could not be used, and what follows."""
+    error = getattr(error, "inner_exception", error)  # what torch says around it names nothing that a user has
+    (first, *_) = str(error).strip().splitlines() or [""]
+    warnings.warn(
+        f"torch's compiler failed, and slower ways serve ({type(error).__name__}: {first}); "
+        f"does `{COMPILER}` work, with OpenMP, and is the folder for temporary files writable?",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 @contextmanager

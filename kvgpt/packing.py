@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kvgpt.compiling import loop, uncompilable
+from kvgpt.compiling import loop, uncompilable, warn_of
 
 # Bytes of a weight: with fewer, what a call and its threads cost is more than what is saved.
 LEAST = {torch.float32: 1_500_000, torch.bfloat16: 500_000}
@@ -51,7 +51,7 @@ class Ready:
         if rows == 1 and self.row is None and uncompilable(self.weight.device) is None:
             N, K = self.weight.shape
             self.row = _row_product(N, K, self.weight.dtype, biased, torch.get_num_threads())
-        elif self.blocks is None and _has_kernel(self.weight.dtype):
+        if (rows > 1 or self.row is None) and self.blocks is None and _has_kernel(self.weight.dtype):
             self.blocks = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor | None:
@@ -91,15 +91,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, ready: Ready | None) 
 
 
 @cache
-def _row_product(N: int, K: int, dtype: torch.dtype, biased: bool, threads: int) -> Callable[..., Tensor]:
-    """X (K,), weight (N, K) and where ``biased`` bias (N,) -> (N,). Compiled once for as many threads as torch uses."""
+def _row_product(N: int, K: int, dtype: torch.dtype, biased: bool, threads: int) -> Callable[..., Tensor] | None:
+    """X (K,), weight (N, K) and where ``biased`` bias (N,) -> (N,). Compiled once for as many threads as torch uses;
+    None where that failed.
+    """
 
     def product(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
         y = (weight.float() * x.float()).sum(dim=-1)
         return sum(bias, y).to(weight.dtype)
 
     sizes = [(K,), (N, K), *([(N,)] if biased else [])]
-    return loop(product, *(torch.empty(size, dtype=dtype) for size in sizes))
+    try:
+        return loop(product, *(torch.empty(size, dtype=dtype) for size in sizes))
+    except Exception as error:  # a compiler has its own ways to fail
+        warn_of(error)
+        return None
 
 
 def _identity(weight: Tensor) -> tuple[Any, ...]:

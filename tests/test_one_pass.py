@@ -97,3 +97,22 @@ def test_past_the_sizes_that_torch_keeps_of_one_function_it_starts_again(monkeyp
     for size in range(2, 13):
         assert torch.equal(double(torch.ones(size)), torch.full((size,), 2.0))
     assert len(made) == 2 and made[0] is not made[1]
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_where_compiling_fails_the_plain_way_serves_with_a_warning(monkeypatch, variant):
+    def fails(graph, inputs):
+        raise OSError("no space left on device")
+
+    real = torch.compile
+    monkeypatch.setattr("torch.compile", lambda function, **options: real(function, backend=fails, **options))
+    for name in ("_one_pass", "_vectors"):
+        monkeypatch.setattr(attention, name, getattr(attention, name).__wrapped__)
+    for module in ("dense", "quantised"):
+        monkeypatch.setattr(f"kvgpt.caches.{module}.LEAST", 1)
+    cache, q = filled(variant, torch.bfloat16, 5)
+    with torch.inference_mode():
+        with pytest.warns(RuntimeWarning, match="torch's compiler failed.*no space left"):
+            found = cache.attend_held(0, q)
+        torch.testing.assert_close(found, kvgpt.attention.matmul(q, *cache.read(0)), rtol=0.05, atol=0.05)

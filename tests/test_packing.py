@@ -76,6 +76,20 @@ def test_without_a_compiler_the_blocks_serve_one_row_too(weight, monkeypatch):
         torch.testing.assert_close(linear(x, weight, None, ready(weight, 1, True)), F.linear(x, weight))
 
 
+@needs_a_compiler
+def test_where_compiling_fails_the_blocks_serve_with_a_warning(weight, monkeypatch):
+    def fails(function, *examples):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(packing, "loop", fails)
+    odd = weight[:61].clone()  # of a size that nothing was compiled for
+    with pytest.warns(RuntimeWarning, match="torch's compiler failed.*OSError: no space left"):
+        of_one = ready(odd, 1, False)
+    assert of_one.row is None
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(torch.ones(1, 33), odd, None, of_one), F.linear(torch.ones(1, 33), odd))
+
+
 @needs_onednn
 def test_it_serves_few_rows_without_gradients_and_only_those(weight, monkeypatch):
     packed, calls = ready(weight, 2, False), []

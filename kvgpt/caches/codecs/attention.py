@@ -10,6 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from kvgpt.attention import sdpa
 from kvgpt.caches.codecs.base import LOOP, Codec, Kept
 from kvgpt.compiling import Compiled
 
@@ -66,14 +67,17 @@ def vectors_in_one_pass(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _one_pass(sides: tuple[tuple[type[Codec], int], ...], head_dim: int, dtype: torch.dtype) -> Callable[..., Tensor]:
     own = [Side("", codec(head_dim), count) for codec, count in sides]
 
-    def attend(q: Tensor, *parts: Tensor) -> Tensor:
+    def held(parts: Sequence[Tensor]) -> Held:
         left = iter(parts)
-        (keys, k), (values, v) = _each([(side, {name: next(left) for name in side.codec.room()}) for side in own])
+        return [(side, {name: next(left) for name in side.codec.room()}) for side in own]
+
+    def attend(q: Tensor, *parts: Tensor) -> Tensor:
+        (keys, k), (values, v) = _each(held(parts))
         weights, total = _weights(keys.scores(_grouped(q, k), k, LOOP))
         return (values.mix(weights, v, LOOP) / total).reshape(q.shape).to(q.dtype)
 
     count = sum(len(side.codec.room()) for side in own)
-    return Compiled(attend, symbolic=[(0,), *[(1, 3)] * count])
+    return Compiled(attend, [(0,), *[(1, 3)] * count], otherwise=lambda q, *parts: in_tiles(q, held(parts)))
 
 
 @cache
@@ -83,7 +87,7 @@ def _vectors(heads: int, head_dim: int, dtype: torch.dtype) -> Callable[..., Ten
         weights, total = _weights(LOOP.dot(x, k.to(x.dtype)))
         return (LOOP.mix(weights, v.to(x.dtype)) / total).reshape(q.shape).to(q.dtype)
 
-    return Compiled(attend, symbolic=[(0,), (0, 2), (0, 2)])
+    return Compiled(attend, [(0,), (0, 2), (0, 2)], otherwise=sdpa)
 
 
 def _each(held: Held) -> Iterator[tuple[Codec, dict[str, Tensor]]]:
