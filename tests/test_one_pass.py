@@ -6,7 +6,7 @@ import torch
 import kvgpt
 from kvgpt import compiling
 from kvgpt.caches.codecs import attention
-from kvgpt.caches.codecs.attention import LEAST, Side, in_one_pass, in_tiles
+from kvgpt.caches.codecs.attention import Side, in_one_pass, in_tiles
 from kvgpt.caches.codecs.int4 import Int4
 from kvgpt.caches.codecs.int8 import Int8
 from kvgpt.compiling import Compiled
@@ -57,7 +57,7 @@ def test_a_cache_that_holds_enough_attends_in_one_pass_as_well_as_plain_torch(mo
     with torch.inference_mode():
         cache.attend_held(0, q)
         assert not calls, f"{cache.nbytes} bytes are too few"
-        monkeypatch.setattr(f"{module}.LEAST", 2 * 2 * 37 * HEAD_DIM)
+        monkeypatch.setattr(attention, "LEAST", 2 * 2 * 37 * HEAD_DIM)
         found = cache.attend_held(0, q)
         assert calls == [name] and found.dtype == dtype and found.shape == q.shape
         plain = kvgpt.attention.matmul(q, *cache.read(0))
@@ -69,7 +69,7 @@ def test_a_cache_that_holds_enough_attends_in_one_pass_as_well_as_plain_torch(mo
 def test_gradients_named_paths_and_prompts_take_the_plain_way(monkeypatch):
     for module, name in (("dense", "vectors_in_one_pass"), ("quantised", "in_one_pass")):
         monkeypatch.setattr(f"kvgpt.caches.{module}.{name}", None)
-        monkeypatch.setattr(f"kvgpt.caches.{module}.LEAST", 1)
+    monkeypatch.setattr(attention, "LEAST", 1)
     with torch.inference_mode():
         for variant in ("dense+matmul", "v1"):  # v1's prompt, too
             cache, q = filled(variant, torch.bfloat16, 5)
@@ -82,7 +82,6 @@ def test_gradients_named_paths_and_prompts_take_the_plain_way(monkeypatch):
 def test_without_a_compiler_there_is_no_pass(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert not filled("v2", torch.float32, 3)[0].compiles and not filled("v1", torch.bfloat16, 3)[0].compiles
-    assert LEAST > 0
 
 
 def test_past_the_sizes_that_torch_keeps_of_one_function_it_starts_again(monkeypatch):
@@ -109,8 +108,7 @@ def test_where_compiling_fails_the_plain_way_serves_with_a_warning(monkeypatch, 
     monkeypatch.setattr("torch.compile", lambda function, **options: real(function, backend=fails, **options))
     for name in ("_one_pass", "_vectors"):
         monkeypatch.setattr(attention, name, getattr(attention, name).__wrapped__)
-    for module in ("dense", "quantised"):
-        monkeypatch.setattr(f"kvgpt.caches.{module}.LEAST", 1)
+    monkeypatch.setattr(attention, "LEAST", 1)
     cache, q = filled(variant, torch.bfloat16, 5)
     with torch.inference_mode():
         with pytest.warns(RuntimeWarning, match="torch's compiler failed.*no space left"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kvgpt.attention import sdpa
 from kvgpt.caches.base import KVShape
-from kvgpt.caches.codecs.attention import LEAST, vectors_in_one_pass
+from kvgpt.caches.codecs.attention import pays, vectors_in_one_pass
 from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.compiling import uncompilable
 
@@ -40,9 +40,8 @@ class DenseCache(DecodingStorage):
         return self.k[layer][:, :, :filled], self.v[layer][:, :, :filled]  # (B, H, S, D)
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
-        (B, _, T, D), S = q.shape, self.filled(layer)
-        much = B * self.shape.n_head * S * D >= LEAST and not torch.is_grad_enabled()
-        if T > 1 or not self.compiles or not much or self.attention is not sdpa:
+        plain = q.size(2) > 1 or self.attention is not sdpa or not self.compiles
+        if plain or not pays(q, self.shape.n_head, self.filled(layer)):
             return super().attend_held(layer, q)
         return vectors_in_one_pass(q, *self.read(layer))
 

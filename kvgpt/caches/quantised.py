@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
-from kvgpt.caches.codecs.attention import LEAST, Side, in_one_pass, in_tiles
+from kvgpt.caches.codecs.attention import Side, in_one_pass, in_tiles, pays
 from kvgpt.caches.codecs.base import Codec
 from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.compiling import uncompilable
@@ -107,8 +107,6 @@ class CodedCache(DecodingStorage, QuantisedCache):
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         if q.size(2) > 1:
             return super().attend_held(layer, q)
-        B, _, _, D = q.shape
-        much = B * self.shape.n_head * self.filled(layer) * D >= LEAST and not torch.is_grad_enabled()
-        attend = in_one_pass if self.compiles and much else in_tiles
-        held = slice(self.filled(layer))
-        return attend(q, [(side, self._kept(side, layer, held)) for side in self.sides])
+        held = self.filled(layer)
+        attend = in_one_pass if self.compiles and pays(q, self.shape.n_head, held) else in_tiles
+        return attend(q, [(side, self._kept(side, layer, slice(held))) for side in self.sides])

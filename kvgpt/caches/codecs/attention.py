@@ -32,6 +32,11 @@ class Side:
 Held = Sequence[tuple[Side, Kept]]  # of K and V: parts (count, B, K, S, ...)
 
 
+def pays(q: Tensor, heads: int, tokens: int) -> bool:
+    """Whether one pass for q (B, H, 1, D) over so many heads and tokens is worth its call; it has no gradients."""
+    return q.size(0) * heads * tokens * q.size(3) >= LEAST and not torch.is_grad_enabled()
+
+
 def in_tiles(q: Tensor, held: Held) -> Tensor:
     """Q (B, H, 1, D) -> (B, H, 1, D), the softmax accumulated tile by tile.
 
