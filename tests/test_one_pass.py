@@ -71,9 +71,10 @@ def test_gradients_named_paths_and_prompts_take_the_plain_way(monkeypatch):
         monkeypatch.setattr(f"kvgpt.caches.{module}.{name}", None)
     monkeypatch.setattr(attention, "LEAST", 1)
     with torch.inference_mode():
-        for variant in ("dense+matmul", "v1"):  # v1's prompt, too
-            cache, q = filled(variant, torch.bfloat16, 5)
-        cache.attend_held(0, torch.cat([q, q], dim=2))
+        cache, q = filled("dense+matmul", torch.bfloat16, 5)
+        assert cache.compiles and cache.attend_held(0, q).isfinite().all()
+        cache, q = filled("v1", torch.bfloat16, 5)
+        assert cache.compiles and cache.attend_held(0, torch.cat([q, q], dim=2)).isfinite().all()
     for variant in ("v1", "v2"):
         cache, q = filled(variant, torch.bfloat16, 5)
         assert torch.is_grad_enabled() and cache.attend_held(0, q).isfinite().all()

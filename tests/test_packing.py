@@ -70,7 +70,8 @@ def test_one_row_takes_the_loop_and_more_take_the_blocks(weight):
 
 def test_without_a_compiler_the_blocks_serve_one_row_too(weight, monkeypatch):
     monkeypatch.setattr(packing, "uncompilable", lambda device: "no compiler g++")
-    assert ready(weight, 1, True).row is None
+    of_one = ready(weight, 1, True)
+    assert of_one.row is None and (of_one.blocks is not None) == packing._has_kernel(weight.dtype)
     x = torch.ones(1, 33)
     with torch.inference_mode():
         torch.testing.assert_close(linear(x, weight, None, ready(weight, 1, True)), F.linear(x, weight))
@@ -85,7 +86,7 @@ def test_where_compiling_fails_the_blocks_serve_with_a_warning(weight, monkeypat
     odd = weight[:61].clone()  # of a size that nothing was compiled for
     with pytest.warns(RuntimeWarning, match="torch's compiler failed.*OSError: no space left"):
         of_one = ready(odd, 1, False)
-    assert of_one.row is None
+    assert of_one.row is None and (of_one.blocks is not None) == packing._has_kernel(odd.dtype)
     with torch.inference_mode():
         torch.testing.assert_close(linear(torch.ones(1, 33), odd, None, of_one), F.linear(torch.ones(1, 33), odd))
 
