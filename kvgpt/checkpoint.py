@@ -8,6 +8,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,11 @@ def read_config(directory: Path) -> GPTConfig:
     if not isinstance(own, dict) or not set(own) <= {"n_kv_head", "position_embedding", "sharing", "align"}:
         raise ValueError(f"{path}: kvgpt={own!r}: expected n_kv_head, position_embedding, sharing, align")
     try:
-        config = GPTConfig(**{ours: fields[theirs] for theirs, ours in SIZES.items()}, **own)
+        sizes = {ours: fields[theirs] for theirs, ours in SIZES.items()}
+        config = GPTConfig(**sizes, n_inner=fields.get("n_inner"), **own)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if fields.get("n_inner") not in (None, 4 * config.n_embd):
-        raise ValueError(f"{path}: n_inner={fields['n_inner']!r}: this model computes {4 * config.n_embd}")
-    return config
+    return replace(config, n_inner=None) if config.inner == 4 * config.n_embd else config
 
 
 def check_weights(directory: Path, n_layer: int) -> None:
@@ -148,6 +148,7 @@ def write(directory: Path, config: GPTConfig, state: Mapping[str, Tensor], metad
         # Only a plain GPT-2 may call itself one: transformers would compute something else from the others.
         "model_type": "kvgpt" if own else "gpt2",
         **{theirs: getattr(config, ours) for theirs, ours in SIZES.items()},
+        **({} if config.n_inner is None else {"n_inner": config.n_inner}),
         "activation_function": "gelu_new",
         "layer_norm_epsilon": 1e-5,
         "torch_dtype": str(next(iter(state.values())).dtype).removeprefix("torch."),

@@ -39,7 +39,8 @@ class GPTConfig:
     ``sharing`` is None or ``cla<k>``: the first layer of each group of k owns the keys and values of the group.
     ``align`` is None or ``qalign``: the followers' query weights were fitted to their owners' keys.
     ``position_embedding`` is ``learned``, with a vector for each of ``block_size`` positions, or ``rotary``, where
-    ``block_size`` is the length trained on and no position is the last.
+    ``block_size`` is the length trained on and no position is the last. ``n_inner`` is the width of an MLP's hidden
+    layer, None for ``4 * n_embd``.
     """
 
     n_layer: int = 12
@@ -51,6 +52,7 @@ class GPTConfig:
     position_embedding: str = "learned"
     sharing: str | None = None
     align: str | None = None
+    n_inner: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_layer", "n_head", "n_embd", "vocab_size", "block_size"):
@@ -59,8 +61,10 @@ class GPTConfig:
                 raise ValueError(f"{name}={value!r}: must be a whole number from 1 to {LARGEST_FIELD}")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd={self.n_embd} is not a multiple of n_head={self.n_head}")
-        if self.n_kv_head is not None and (type(self.n_kv_head) is not int or self.n_kv_head < 1):
-            raise ValueError(f"n_kv_head={self.n_kv_head!r}: must be None or a positive whole number")
+        for name in ("n_kv_head", "n_inner"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not 1 <= value <= LARGEST_FIELD):
+                raise ValueError(f"{name}={value!r}: must be None or a whole number from 1 to {LARGEST_FIELD}")
         if self.n_head % self.kv_heads:
             raise ValueError(f"n_head={self.n_head} is not a multiple of n_kv_head={self.n_kv_head}")
         if self.position_embedding not in POSITION_EMBEDDINGS:
@@ -95,6 +99,11 @@ class GPTConfig:
     def kv_heads(self) -> int:
         """Heads of keys and values: fewer than ``n_head`` under grouped-query attention."""
         return self.n_head if self.n_kv_head is None else self.n_kv_head
+
+    @property
+    def inner(self) -> int:
+        """The width of an MLP's hidden layer."""
+        return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
     @property
     def owners(self) -> tuple[int, ...]:

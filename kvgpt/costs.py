@@ -17,14 +17,14 @@ def parameters(config: GPTConfig) -> int:
     embeddings = (config.vocab_size + (config.n_position or 0)) * C
     norms = (2 * L + 1) * 2 * C
     attention = L * 2 * (C * C + C) + config.n_slot * (C * kv + kv)  # queries and output; keys and values of owners
-    mlp = L * (8 * C * C + 5 * C)
+    mlp = L * (2 * C * config.inner + config.inner + C)
     return embeddings + norms + attention + mlp
 
 
 def matrices(config: GPTConfig) -> int:
     """Numbers in the weight matrices of all layers: what a token is multiplied with before the head."""
     C, L = config.n_embd, config.n_layer
-    return L * 10 * C * C + config.n_slot * 2 * C * config.kv_heads * config.head_dim
+    return L * 2 * C * (C + config.inner) + config.n_slot * 2 * C * config.kv_heads * config.head_dim
 
 
 def weights_bytes(config: GPTConfig, dtype: str) -> int:

@@ -78,7 +78,7 @@ def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -
             done += count * stored * width * item
         copy = old * item
     attention = 3 * x + new * item + seen + max(write, read, copy + seen + x)
-    mlp = 11 * x + seen
+    mlp = 3 * x + 2 * fed * config.inner * item + seen
     head = x + (config.n_embd + config.vocab_size) * item
     return max(attention, mlp, head)
 
@@ -96,15 +96,17 @@ def training(config: GPTConfig, dtype: str, context: int) -> Need:
     """Weights and two moments, and of each token what the backward pass needs; where it begins, the logits three times:
     their log-softmax and two gradients. Where it ends there are all gradients, and the embedding's twice more.
 
-    A layer saves its two inputs, their norms, the queries, the attention's output and the hidden (4C) before and after
-    its activation, 14 C in all, an owner its projected keys and values and the copies of them that were attended over,
-    4 K; rotary positions make that 15 C, for an output that must be copied, and 2 K. The embedded tokens and the last
+    A layer saves its two inputs, their norms, the queries, the attention's output and the hidden of the MLP before
+    and after its activation, 6 C and twice the hidden's width in all, an owner its projected keys and values and the
+    copies of them that were attended over, 4 K; rotary positions make that 7 C, for an output that must be copied, and
+    2 K. The embedded tokens and the last
     norm are 2 C more; norms and attention keep statistics in float32.
     """
     item, weights = ITEM_BYTES[dtype], weights_bytes(config, dtype)
     wide = max(item, ITEM_BYTES["float32"])
-    of_layer, of_owner = (14, 4) if config.n_position else (15, 2)
-    layers = of_layer * config.n_layer * config.n_embd + of_owner * config.n_slot * config.kv_heads * config.head_dim
+    of_layer, of_owner = (6, 4) if config.n_position else (7, 2)
+    layer = of_layer * config.n_embd + 2 * config.inner
+    layers = config.n_layer * layer + of_owner * config.n_slot * config.kv_heads * config.head_dim
     statistics = 2 * (2 * config.n_layer + 1) + config.n_layer * config.n_head
     saved = (layers + 2 * config.n_embd) * item + statistics * wide
     logits, embedding = config.vocab_size * item, config.vocab_size * config.n_embd * item

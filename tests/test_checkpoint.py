@@ -150,7 +150,7 @@ def test_a_tensor_that_does_not_belong_is_named(saved, change, message):
         ("n_layer", "two", "n_layer='two': must be a whole number"),
         ("n_layer", 10**12, "must be a whole number from 1 to 1048576"),
         ("activation_function", "relu", "activation_function='relu': this model computes 'gelu_new'"),
-        ("n_inner", 7, "n_inner=7: this model computes 32"),
+        ("n_inner", 0, "n_inner=0: must be None or a whole number from 1"),
         ("scale_attn_by_inverse_layer_idx", True, "scale_attn_by_inverse_layer_idx=True"),
         ("kvgpt", {"sharing": "pairs"}, "unknown sharing 'pairs'"),
         ("kvgpt", {"window": 3}, "expected n_kv_head, position_embedding, sharing, align"),

@@ -26,10 +26,10 @@ def counted(engine, ids):
 
 
 @pytest.mark.parametrize("name", ["dense+matmul", "dense+matmul+cla2", "dense+matmul+cla3"])
-@pytest.mark.parametrize("heads", [None, 1])
+@pytest.mark.parametrize(("heads", "inner"), [(None, None), (1, None), (1, 80)])
 @pytest.mark.parametrize(("batch", "held"), [(1, 0), (3, 0), (2, 7), (1, 40)])
-def test_the_operations_of_a_decode_step_are_those_that_torch_counts(name, heads, batch, held):
-    config = kvgpt.GPTConfig(**{**vars(CONFIG), "n_kv_head": heads})
+def test_the_operations_of_a_decode_step_are_those_that_torch_counts(name, heads, inner, batch, held):
+    config = kvgpt.GPTConfig(**{**vars(CONFIG), "n_kv_head": heads, "n_inner": inner})
     engine = kvgpt.Engine(strategies.model(config, 0, torch.float64), name, batch)
     ids = strategies.ids(batch, held + 1, 0) % 50
     if held:

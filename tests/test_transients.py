@@ -122,10 +122,10 @@ def test_a_closed_form_needs_more_at_its_worst_than_it_holds(config, sharing):
 
 
 @pytest.mark.parametrize("embedding", ["learned", "rotary"])
-@pytest.mark.parametrize("sharing", [None, "cla2"])
-def test_a_training_step_needs_what_its_closed_form_says(embedding, sharing):
+@pytest.mark.parametrize(("sharing", "inner"), [(None, None), ("cla2", None), ("cla2", 416)])
+def test_a_training_step_needs_what_its_closed_form_says(embedding, sharing, inner):
     sizes = {"n_layer": 2, "n_head": 4, "n_kv_head": 1, "n_embd": 64, "vocab_size": 128, "block_size": 32}
-    config = kvgpt.GPTConfig(**sizes, position_embedding=embedding, sharing=sharing)
+    config = kvgpt.GPTConfig(**sizes, position_embedding=embedding, sharing=sharing, n_inner=inner)
     model = strategies.model(config, 0, torch.float32)
     need, load = transients.training(config, "float32", 32), loads.training(model, 32)
     few, many = (attempt(load, batch, HostMemory(10**9), 0).peak for batch in (8, 16))

@@ -17,9 +17,9 @@ WIDE = 32  # numbers of a token in low dtypes
 
 
 def configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
-    """Small models: odd depths and head sizes, grouped-query attention among them."""
+    """Small models: odd depths, head sizes and widths, grouped-query attention among them."""
 
-    def build(n_layer: int, kv: int, groups: int, head_dim: int) -> GPTConfig:
+    def build(n_layer: int, kv: int, groups: int, head_dim: int, n_inner: int | None) -> GPTConfig:
         heads = kv * groups
         return GPTConfig(
             n_layer=n_layer,
@@ -28,10 +28,12 @@ def configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:
             vocab_size=VOCABULARY,
             block_size=LONGEST,
             n_kv_head=None if groups == 1 else kv,
+            n_inner=n_inner,
         )
 
     sizes = st.sampled_from([2, 5, 8, 16, 32])
-    return st.builds(build, st.integers(1, max_layers), st.integers(1, 3), st.sampled_from([1, 1, 2]), sizes)
+    inner = st.sampled_from([None, None, 48])
+    return st.builds(build, st.integers(1, max_layers), st.integers(1, 3), st.sampled_from([1, 1, 2]), sizes, inner)
 
 
 def plain_configs(max_layers: int = 4) -> st.SearchStrategy[GPTConfig]:

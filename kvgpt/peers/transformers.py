@@ -34,6 +34,7 @@ def gpt2(model: GPT) -> GPT2LMHeadModel:
         vocab_size=ours.vocab_size,
         n_positions=ours.block_size,
         n_embd=ours.n_embd,
+        n_inner=ours.n_inner,
         n_layer=ours.n_layer,
         n_head=ours.n_head,
         layer_norm_epsilon=LAYER_NORM_EPSILON,
