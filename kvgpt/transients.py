@@ -99,8 +99,8 @@ def training(config: GPTConfig, dtype: str, context: int) -> Need:
 
     A layer saves its two inputs, their norms, the queries, the attention's output and the hidden of the MLP before and
     after its activation, 6 C and twice the hidden's width in all, an owner its projected keys and values and the copies
-    of them that were attended over, 4 K; rotary positions make that 7 C, for an output that must be copied, and 2 K. The
-    embedded tokens and the last norm are 2 C more; norms and attention keep statistics in float32.
+    of them that were attended over, 4 K; rotary positions make that 7 C, for an output that must be copied, and 2 K.
+    The embedded tokens and the last norm are 2 C more; norms and attention keep statistics in float32.
     """
     item, weights = ITEM_BYTES[dtype], weights_bytes(config, dtype)
     wide = max(item, ITEM_BYTES["float32"])
