@@ -151,9 +151,10 @@ class GPT(nn.Module):
     def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
         """What a cache for this model must hold."""
         config, weight = self.config, self.wte.weight
-        return KVShape(
-            config.n_slot, batch_size, config.kv_heads, config.head_dim, max_length, weight.dtype, weight.device
-        )
+        device = weight.device.type
+        # Under autocast, as in training, projections come out in another dtype than the weights have.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        return KVShape(config.n_slot, batch_size, config.kv_heads, config.head_dim, max_length, dtype, weight.device)
 
     def share(self, sharing: str | None) -> "GPT":
         """The same weights with followers that attend to their owners' keys and values; their own are left out.

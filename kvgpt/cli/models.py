@@ -1,13 +1,10 @@
-"""Commands on models: generate, train, variants, diff, fetch."""
+"""Commands on models: generate, variants, diff, fetch."""
 
 import argparse
 import codecs
 import inspect
-import shlex
-from dataclasses import fields, replace
-from pathlib import Path
 
-from kvgpt.config import POSITION_EMBEDDINGS, PRESETS, GPTConfig
+from kvgpt.config import PRESETS
 from kvgpt.plain import columns
 from kvgpt.recipes import variants
 
@@ -27,19 +24,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     one.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the file's")
     one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     one.set_defaults(run=generate)
-
-    one = commands.add_parser("train", help="train a preset from scratch")
-    one.add_argument("preset", choices=tuple(PRESETS))
-    one.add_argument("--out", type=Path, help="directory to write (default: checkpoints/PRESET)")
-    one.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
-    one.add_argument("--corpus", default="embedded", help="embedded, wikitext-2 or a text file")
-    one.add_argument("--sharing", help="train with shared keys and values, such as cla2")
-    one.add_argument("--position-embedding", choices=POSITION_EMBEDDINGS, help="default: the preset's")
-    one.add_argument("--steps", type=int)
-    one.add_argument("--batch-size", type=int)
-    one.add_argument("--learning-rate", type=float)
-    one.add_argument("--seed", type=int)
-    one.set_defaults(run=train)
 
     one = commands.add_parser("variants", help="list the variants")
     one.set_defaults(run=list_variants)
@@ -91,38 +75,6 @@ def generate(parsed: argparse.Namespace) -> None:
     for token in tokens:
         print(decoder.decode(encoding.decode_bytes(token[0].tolist())), end="", flush=True)
     print(decoder.decode(b"", final=True))
-
-
-def train(parsed: argparse.Namespace) -> None:
-    """Train a preset and write its checkpoint."""
-    from kvgpt import text
-    from kvgpt import train as training
-
-    schedule = training.Schedule()
-    asked = {field.name: getattr(parsed, field.name, None) for field in fields(schedule)}
-    schedule = replace(schedule, **{name: value for name, value in asked.items() if value is not None})
-    directory = parsed.out or Path("checkpoints") / parsed.preset
-    if (directory / "model.safetensors").exists() and not parsed.overwrite:
-        raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
-    config = GPTConfig.preset(parsed.preset, **_overrides(parsed))
-    model, metadata = training.train(config, text.corpus(parsed.corpus), schedule)
-    model.save_pretrained(directory, {"command": _again(parsed), **metadata})
-    print(f"wrote {directory}: held-out perplexity {metadata['held_out_perplexity']}")
-
-
-def _overrides(parsed: argparse.Namespace) -> dict[str, str]:
-    """The fields of the preset that the command line changes."""
-    asked = {name: getattr(parsed, name) for name in ("sharing", "position_embedding")}
-    return {name: value for name, value in asked.items() if value is not None}
-
-
-def _again(parsed: argparse.Namespace) -> str:
-    """The command that trains the same weights again, wherever they are written."""
-    words = ["kvgpt", "train", parsed.preset] + (["--corpus", parsed.corpus] if parsed.corpus != "embedded" else [])
-    for name in ("sharing", "position_embedding", "steps", "batch_size", "learning_rate", "seed"):
-        if getattr(parsed, name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
-    return shlex.join(words)
 
 
 def list_variants(parsed: argparse.Namespace) -> None:
