@@ -94,7 +94,7 @@ def test_train_writes_a_checkpoint_that_says_how_it_was_made(capsys, tmp_path, m
 def test_a_corpus_shorter_than_a_context_writes_nothing(capsys, tmp_path):
     (tmp_path / "short.txt").write_text("too short")
     err = refused(capsys, "train", "nano", "--corpus", str(tmp_path / "short.txt"), "--out", str(tmp_path / "out"))
-    assert "0 training tokens are fewer than one context" in err
+    assert "short.txt: nothing to train on" in err
     assert not (tmp_path / "out").exists()
 
 
