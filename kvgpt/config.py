@@ -12,13 +12,16 @@ NANO = {"n_layer": 8, "n_head": 2, "n_embd": 128, "vocab_size": 257, "block_size
 PRESETS: dict[str, dict[str, Any]] = {
     "nano": NANO,
     "nano-rotary": {**NANO, "position_embedding": "rotary"},
+    "nano-cla2": {**NANO, "sharing": "cla2"},
+    "nano-cla4": {**NANO, "sharing": "cla4"},
     "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
     "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
     "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
 }
 POSITION_EMBEDDINGS = ("learned", "rotary")
-SHIPPED = ("nano", "nano-rotary")  # whose trained checkpoints come with the package
+SHIPPED = ("nano", "nano-rotary", "nano-cla2", "nano-cla4")  # whose trained checkpoints come with the package
+SISTERS = {"nano": ("nano-cla2", "nano-cla4")}  # trained the same way, with shared keys and values
 LARGEST_FIELD = 2**20  # no field of a GPT-2 comes near; a corrupt config.json must not ask for terabytes
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kvgpt.config import PRESETS, SHIPPED
+from kvgpt.config import PRESETS, SHIPPED, SISTERS
 from kvgpt.recipes import ALIASES, Variant
 
 GRIDS = ("quick", "seed", "full")
@@ -20,7 +20,14 @@ DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
 LARGEST_GRID = 2**16  # bytes of a TOML file
 LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2, "precision": 0.0, "seconds": 0.0, "repeats": 1}
-NOT_IN_A_GRID = ("caches", "max_tokens", "resume", "memory_budget", "lock_clocks")  # what runs, and on which machine
+NOT_IN_A_GRID = (
+    "caches",
+    "beside",
+    "max_tokens",
+    "resume",
+    "memory_budget",
+    "lock_clocks",
+)  # what runs, and on which machine
 IMPORTED = "kvgpt-imported"  # a report's property: which plug-in was imported, and from which file
 SETTINGS = pytest.StashKey["Settings"]()
 
@@ -39,6 +46,7 @@ class Settings:
     dtype: str = "float32"
     variants: tuple[str, ...] = tuple(ALIASES)
     caches: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     lengths: tuple[int, ...] = (32, 64, 128, 256)
     batch_sizes: tuple[int, ...] = (1,)
     warmup: int = 1
@@ -71,6 +79,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a cache of your own, pkg.module:Class[+cla2]; repeatable",
     )
     add("--kvgpt-model", metavar="MODEL", help=f"{', '.join(PRESETS)}, or a checkpoint's directory")
+    add(
+        "--kvgpt-beside",
+        metavar="LIST",
+        help="models that bench_sharing compares with it, names or directories (default: for nano, its sisters)",
+    )
     add("--kvgpt-weights", metavar="KIND", help="shipped, pretrained or random[:SEED] (default: what the model has)")
     add("--kvgpt-device", metavar="DEVICE", help="cpu (default) or cuda")
     add("--kvgpt-dtype", metavar="DTYPE", help="float32 (default) or bfloat16")
@@ -134,8 +147,13 @@ def settings(config: pytest.Config) -> Settings:
         asked["variants"] = tuple(given("variants").split(","))
     elif given("cache"):
         asked["variants"] = ()
+    if given("beside") is not None:
+        asked["beside"] = tuple(name for name in given("beside").split(",") if name)
     chosen = _checked(replace(grid, caches=tuple(given("cache") or ()), **asked))
-    return replace(chosen, weights=_weights(chosen))
+    chosen = replace(chosen, weights=_weights(chosen))
+    if given("beside") is None and chosen.weights == "shipped":
+        chosen = replace(chosen, beside=SISTERS.get(chosen.model, ()))
+    return chosen
 
 
 def read_grid(name: str) -> Settings:
@@ -175,8 +193,9 @@ def _checked(chosen: Settings) -> Settings:
     for what, value, known in (("device", chosen.device, DEVICES), ("dtype", chosen.dtype, DTYPES)):
         if value not in known:
             raise ValueError(f"unknown {what} {value!r}: known: {', '.join(known)}")
-    if chosen.model not in PRESETS and not _there(chosen.model, Path.is_dir):
-        raise ValueError(f"unknown model {chosen.model!r}: known: {', '.join(PRESETS)}, or a checkpoint's directory")
+    for model in (chosen.model, *chosen.beside):
+        if model not in PRESETS and not _there(model, Path.is_dir):
+            raise ValueError(f"unknown model {model!r}: known: {', '.join(PRESETS)}, or a checkpoint's directory")
     for what, numbers in (("lengths", chosen.lengths), ("batch sizes", chosen.batch_sizes)):
         if not numbers or any(type(number) is not int or number < 1 for number in numbers):
             raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")

@@ -16,6 +16,7 @@ FAMILIES = (
     "decode",
     "roofline",
     "positions",
+    "sharing",
 )
 KINDS = ("measured", "modelled")
 DIRECTIONS = ("lower", "higher")
