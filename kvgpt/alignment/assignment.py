@@ -24,7 +24,7 @@ def assign(costs: Tensor) -> list[int]:
         distance, before = (
             [inf] * n,
             [entering] * n,
-        )  # of each column: from the entering row, and which row comes before
+        )  # of each column: from the entering row, and the row before
         done: list[int] = []
         row, reached = entering, 0.0
         while True:

@@ -20,9 +20,18 @@ BARS = ("bars", "stack")
 WITH_INTERVALS = ("line", "marks", "bars", "band")
 UNFILLED = frozenset("x+|_1234")  # markers that are lines
 SIZES: dict[str | tuple[int, int, int], float] = {  # points; others 5.5
-    **dict(zip("*pdx+|1234", (8.5, 6.5, 6.5, 6.0, 7.0, 7.5, 8.0, 8.0, 8.0, 8.0), strict=True)),
+    "*": 8.5,
     (4, 1, 0): 9.0,
     (6, 1, 0): 8.0,
+    "p": 6.5,
+    "d": 6.5,
+    "x": 6.0,
+    "+": 7.0,
+    "|": 7.5,
+    "1": 8.0,
+    "2": 8.0,
+    "3": 8.0,
+    "4": 8.0,
 }
 BESIDE, ALONE = 0.84, 0.66  # of the distance between two places: all bars of a place, and one
 SHADE = 0.16  # opacity of what is shaded
