@@ -57,9 +57,9 @@ class Engine:
         self.recipe = registry.resolve(variant)
         self.check_finite = check_finite
 
-        def fit(plain: GPT, sharing: str) -> GPT:
+        def fit(plain: GPT, sharing: str, kind: str) -> GPT:
             ids = text.calibration(plain.config, plain.weights) if calibration is None else calibration
-            return align(plain, ids, sharing=sharing)
+            return align(plain, ids, sharing, kind)
 
         self.model = self.recipe.model(model, fit).prepare(rows=batch_size)
         self.cache = self.recipe.cache(self.model.kv_shape(batch_size, self.max_length))
