@@ -46,8 +46,8 @@ class Fingerprint:
 
 @dataclass
 class Division:
-    """Iterates over (part, text) of documents in their order, empty ones left out, and knows afterwards how many there
-    were, and the fingerprint of what came out.
+    """Iterates once over (part, text) of documents in their order, empty ones left out, and knows afterwards how many
+    there were, and the fingerprint of what came out.
     """
 
     source: Iterable[str]

@@ -174,25 +174,33 @@ def _explained(error: OSError, name: str, directory: Path) -> OSError:
 @contextmanager
 def _appearing_whole(name: str, directory: Path, report: Callable[[str], None]) -> Iterator[Path]:
     """A directory to write into, which becomes ``directory`` if all goes well, and else is gone."""
-    partial, old = (directory.with_name(f".{directory.name}.{kind}") for kind in ("partial", "old"))
-    with directory.with_name(f".{directory.name}.lock").open("w") as lock:
+    partial, old, locked = (directory.with_name(f".{directory.name}.{kind}") for kind in ("partial", "old", "lock"))
+
+    def clear() -> None:
+        if old.exists() and not directory.exists():  # stopped between the two renames below
+            old.replace(directory)
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    with locked.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"{name}: another process is preparing {directory}") from error
-        if old.exists() and not directory.exists():  # killed between the two renames below
-            old.replace(directory)
+            held = os.path.samestat(
+                os.fstat(lock.fileno()), locked.stat()
+            )  # and not one that was removed before it was locked
+        except OSError:
+            held = False
+        if not held:
+            raise ValueError(f"{name}: another process is preparing {directory}")
         if partial.exists():
             report(f"{name}: an earlier try was cut short: it starts again from the beginning")
         try:
-            for leftover in (partial, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+            clear()
             partial.mkdir()
             yield partial
             if directory.exists():
                 directory.replace(old)
             partial.replace(directory)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-            Path(lock.name).unlink(missing_ok=True)
+            clear()
+            locked.unlink(missing_ok=True)

@@ -113,7 +113,7 @@ def plain_text(text: str) -> str:
 
 def is_wikitext(text: str) -> bool:
     """Whether ``text`` is a raw split of WikiText: blank rows of a single space, and `` = headings = ``."""
-    rows = text.split("\n")[:64]
+    rows = text.split("\n", 64)[:64]
     return any(row.startswith(" = ") and row.endswith(" = ") for row in rows) and " " in rows and "" not in rows[:-1]
 
 
