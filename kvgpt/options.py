@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kvgpt import corpora
 from kvgpt.config import PRESETS, SHIPPED, SISTERS
 from kvgpt.recipes import ALIASES, Variant
 
@@ -89,7 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kvgpt-dtype", metavar="DTYPE", help="float32 (default) or bfloat16")
     add("--kvgpt-lengths", metavar="LIST", help="new tokens after a prompt of one, such as 32,64")
     add("--kvgpt-batch-sizes", metavar="LIST", help="such as 1,8,64")
-    add("--kvgpt-corpus", metavar="CORPUS", help="embedded, wikitext-2 or a text file (default: embedded)")
+    add("--kvgpt-corpus", metavar="CORPUS", help=f"{', '.join(corpora.KNOWN)}, or a text file (default: embedded)")
     add(
         "--kvgpt-max-tokens",
         metavar="N",
@@ -204,8 +205,8 @@ def _checked(chosen: Settings) -> Settings:
             raise ValueError(f"{what}={getattr(chosen, what)}: must be at least {least}")
     if any(type(one) not in (int, float) or not 0 < one <= 1024 for one in chosen.contexts):
         raise ValueError(f"contexts {chosen.contexts!r}: expected numbers of contexts above 0, up to 1024")
-    if chosen.corpus not in ("", "embedded", "wikitext-2") and not _there(chosen.corpus, Path.is_file):
-        raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")
+    if chosen.corpus and not corpora.there(chosen.corpus):
+        raise ValueError(f"no corpus {chosen.corpus!r}: known: {', '.join(corpora.KNOWN)}, {corpora.OTHERS}")
     return replace(chosen, variants=tuple(dict.fromkeys(names)))
 
 

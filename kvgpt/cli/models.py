@@ -1,4 +1,4 @@
-"""Commands on models: generate, variants, diff, fetch."""
+"""Commands on models: generate, variants, diff."""
 
 import argparse
 import codecs
@@ -51,10 +51,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     one.set_defaults(run=diff)
-
-    one = commands.add_parser("fetch", help="download models, the gpt2 encoding or WikiText-2 for later runs")
-    one.add_argument("names", nargs="+", metavar="NAME", help="gpt2-encoding, wikitext-2, or a model's name")
-    one.set_defaults(run=fetch)
 
 
 def generate(parsed: argparse.Namespace) -> None:
@@ -126,18 +122,3 @@ def _shown(token: bytes) -> str:
         return repr(token.decode()) if token else "end of text"
     except UnicodeDecodeError:
         return repr(token)
-
-
-def fetch(parsed: argparse.Namespace) -> None:
-    """Bring what is on the network here, so that later runs need none."""
-    from kvgpt import checkpoint, text
-
-    for name in parsed.names:
-        if name == "gpt2-encoding":
-            text.GPT2()
-            where: object = text.tiktoken_folder()
-        elif name == "wikitext-2":
-            where = f"{len(text.wikitext_2().held_out[0])} characters of its test split, in the cache of datasets"
-        else:
-            where = checkpoint.locate(name)
-        print(f"{name}: {where}")

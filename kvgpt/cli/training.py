@@ -1,4 +1,4 @@
-"""The command that trains: from a preset, or on from a checkpoint."""
+"""The command that trains: a recipe, a preset, or a checkpoint further."""
 
 import argparse
 import shlex
@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvgpt.config import POSITION_EMBEDDINGS, PRESETS, GPTConfig
+from kvgpt import corpora
+from kvgpt.cli import configuring
+from kvgpt.config import ALIGNMENTS, POSITION_EMBEDDINGS, PRESETS
+from kvgpt.training import recipe
+from kvgpt.training.recipe import Evaluation, Recipe, evaluation_command
 
 if TYPE_CHECKING:
     from kvgpt.model import GPT
     from kvgpt.text import Corpus
-    from kvgpt.train import Schedule
 
 SHAPE: dict[str, Callable[[str], Any]] = {"sharing": str, "n_kv_head": int, "n_inner": int, "position_embedding": str}
 SCHEDULE: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -41,18 +44,24 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Its parser."""
     one = commands.add_parser(
         "train",
-        help="train a model from a preset, or a checkpoint further",
+        help="train a model by a recipe, or a checkpoint further",
         description="Train from fresh weights, or from those of another model, converted to share keys and values if "
-        "asked. Stopped, a run goes on with --resume, to the same bits. Under torchrun each process takes its part of "
-        "each batch.",
+        "asked. What is given here goes before the recipe. Stopped, a run goes on with --resume, to the same bits. "
+        "Under torchrun each process takes its part of each step.",
     )
-    one.add_argument("what", metavar="PRESET|DIR", help=f"{', '.join(PRESETS)}, or a checkpoint to train further")
+    one.add_argument(
+        "what",
+        nargs="?",
+        metavar="RECIPE|DIR",
+        help=f"{', '.join(recipe.names())}, a TOML file, another preset, or a checkpoint to train further",
+    )
+    configuring.add_options(one)
     one.add_argument("--out", type=Path, help="directory to write (default: checkpoints/NAME)")
     one.add_argument("--resume", action="store_true", help="go on from the last checkpoint there, if there is one")
     one.add_argument("--overwrite", action="store_true", help="replace a model or an unfinished run that is there")
-    one.add_argument("--corpus", default="embedded", help="embedded, wikitext-2 or a text file")
+    one.add_argument("--corpus", help=f"{', '.join(corpora.KNOWN)}, {corpora.OTHERS} (default: the recipe's, embedded)")
     one.add_argument("--init-from", metavar="DIR", help="begin with the weights of this model (a directory or a name)")
-    one.add_argument("--align", choices=("q", "kv"), help="fit followers to their owners before the first step")
+    one.add_argument("--align", choices=tuple(ALIGNMENTS.values()), help="fit followers to their owners beforehand")
     one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     one.add_argument("--sharing", help="layers that share keys and values, such as cla2")
     one.add_argument("--n-kv-head", type=int, help="heads of keys and values (default: the preset's)")
@@ -67,30 +76,35 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def train(parsed: argparse.Namespace) -> None:
     """Train, keep checkpoints on the way, and write the model, its curve and the curve's picture."""
-    from kvgpt import text
-    from kvgpt.train import Run, Schedule, ranks
-    from kvgpt.train import train as training
-
-    asked = {name: getattr(parsed, name) for name in (*SCHEDULE, "betas") if getattr(parsed, name) is not None}
-    schedule = replace(Schedule(), **asked)
-    directory = parsed.out or Path("checkpoints") / Path(parsed.what).name
+    if parsed.new:
+        configuring.new(parsed)
+        return
+    asked = _asked(parsed)
+    if isinstance(asked, Evaluation):
+        print(f"{asked.document}\n\nNothing is trained. Run:\n{evaluation_command(asked)}")
+        return
+    directory = parsed.out or Path("checkpoints") / Path(parsed.what).stem
     if (directory / "model.safetensors").exists() and not parsed.overwrite:
         raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
+    from kvgpt import text
+    from kvgpt.train import Run, ranks
+    from kvgpt.train import train as training
+
     with ranks(parsed.device) as own:
-        corpus = text.corpus(parsed.corpus)
-        model = _begin(parsed, schedule, corpus)
+        corpus = text.corpus(asked.corpus).divided()
+        model = _begin(asked, parsed.align, corpus)
         origin = {"command": _again(parsed), "origin": model.weights, "origin_sha256": model.fingerprint}
         if own.first and parsed.overwrite and not parsed.resume:
             for path in directory.glob("step-*"):
                 shutil.rmtree(path)
-        run = Run(directory, schedule, {"corpus_sha256": corpus.sha256, **origin}, parsed.resume)
+        run = Run(directory, asked.schedule, {"corpus_sha256": corpus.sha256, **origin}, parsed.resume)
         if own.first and run.newest is not None:
             print(f"going on from {run.newest}")
         speak: dict[str, Any] = {} if own.first else {"report": _silent}
         if own.first and sys.stderr.isatty():
             speak["tick"] = lambda line: print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
-            speak["report"] = lambda line: print(f"\r\x1b[2K{line}" if sys.stdout.isatty() else line)
-        trained = training(model, corpus, schedule, run, own, **speak)
+            speak["report"] = lambda line: print(f"\r\x1b[2K{line}" if sys.stdout.isatty() else line, flush=True)
+        trained = training(model, corpus, asked.schedule, run, own, **speak)
         if not own.first:
             return
         run.finish(model, trained.metadata, trained.curve)
@@ -99,23 +113,43 @@ def train(parsed: argparse.Namespace) -> None:
     print(f"wrote {directory}: held-out perplexity {held_out}, curve.csv, curve.png")
 
 
-def _begin(parsed: argparse.Namespace, schedule: "Schedule", corpus: "Corpus") -> "GPT":
+def _asked(parsed: argparse.Namespace) -> Recipe | Evaluation:
+    """The recipe, with what the command line says instead."""
+    if parsed.what is None:
+        raise ValueError(
+            f"name what to train: {', '.join(recipe.names())}, a TOML file, a checkpoint; or ask with --new"
+        )
+    if parsed.what in recipe.names() or parsed.what.endswith(".toml"):
+        asked = recipe.read(parsed.what)
+        if isinstance(asked, Evaluation):
+            return asked
+    elif parsed.what in PRESETS:
+        asked = Recipe(parsed.what, "", corpora.EMBEDDED, preset=parsed.what)
+    else:
+        asked = Recipe(Path(parsed.what).name, "", corpora.EMBEDDED, init_from=parsed.what)
+    shape = {name: getattr(parsed, name) for name in SHAPE if getattr(parsed, name) is not None}
+    given = {name: getattr(parsed, name) for name in (*SCHEDULE, "betas") if getattr(parsed, name) is not None}
+    source = parsed.init_from or asked.init_from
+    stray = sorted(shape.keys() - {"sharing"}) if source else []
+    if stray:
+        raise ValueError(f"{_option(stray[0])}: {source} has a shape of its own; only --sharing can be added to it")
+    model = shape if parsed.init_from else {**asked.model, **shape}
+    schedule = replace(asked.schedule, **given)
+    return replace(asked, corpus=parsed.corpus or asked.corpus, model=model, init_from=source, schedule=schedule)
+
+
+def _begin(asked: Recipe, align: str | None, corpus: "Corpus") -> "GPT":
     """The model before its first step."""
     from kvgpt import text
     from kvgpt.model import GPT
     from kvgpt.train import converted, fresh
 
-    shape = {name: getattr(parsed, name) for name in SHAPE if getattr(parsed, name) is not None}
-    source = parsed.init_from or (None if parsed.what in PRESETS else parsed.what)
-    if source is None:
-        if parsed.align:
+    if asked.init_from is None:
+        if align:
             raise ValueError("--align fits weights that are there: name them with --init-from")
-        return fresh(GPTConfig.preset(parsed.what, **shape), schedule)
-    other = sorted(shape.keys() - {"sharing"})
-    if other:
-        raise ValueError(f"{_option(other[0])}: {source} has a shape of its own; only --sharing can be added to it")
-    model = GPT.from_pretrained(source)
-    return converted(model, parsed.sharing, parsed.align, text.calibration(model.config, "pretrained", corpus))
+        return fresh(asked.config(), asked.schedule)
+    model = GPT.from_pretrained(asked.init_from)
+    return converted(model, asked.model.get("sharing"), align, text.calibration(model.config, "pretrained", corpus))
 
 
 def _silent(line: str) -> None:
@@ -134,8 +168,8 @@ def _option(name: str) -> str:
 
 def _again(parsed: argparse.Namespace) -> str:
     """The command that trains the same weights again, wherever they are written."""
-    words = ["kvgpt", "train", parsed.what] + (["--corpus", parsed.corpus] if parsed.corpus != "embedded" else [])
-    for name in ("init_from", "align", *SHAPE, *SCHEDULE):
+    words = ["kvgpt", "train", parsed.what]
+    for name in ("corpus", "init_from", "align", *SHAPE, *SCHEDULE):
         if getattr(parsed, name) is not None:
             words += [_option(name), str(getattr(parsed, name))]
     if parsed.betas is not None:

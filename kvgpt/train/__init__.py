@@ -4,6 +4,6 @@ from kvgpt.train.loop import Trained, train
 from kvgpt.train.origin import converted, fresh
 from kvgpt.train.ranks import Ranks, ranks
 from kvgpt.train.run import Run
-from kvgpt.train.schedule import Schedule
+from kvgpt.training.schedule import Schedule
 
 __all__ = ["Ranks", "Run", "Schedule", "Trained", "converted", "fresh", "ranks", "train"]

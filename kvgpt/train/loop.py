@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import exp, isfinite
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from kvgpt.plain import duration
 from kvgpt.train.batches import Batches
 from kvgpt.train.ranks import ALONE, Ranks
 from kvgpt.train.run import Run
-from kvgpt.train.schedule import Schedule
+from kvgpt.training.schedule import Schedule
 
 EVALUATION_BATCH = 32
 
@@ -48,10 +49,9 @@ def train(
     the batch does not serve, FloatingPointError where a loss or gradient is not finite: the checkpoints stay.
     """
     encoding, context = text.tokenizer(model.config.vocab_size), model.config.block_size
-    ids = corpus.ids("train", encoding)  # (N,)
-    batches = Batches(ids, context, schedule.batch_size, schedule.seed, ranks, corpus.name)
-    held_out = corpus.ids("held_out", encoding)
-    windows = perplexity.Windows.cut(held_out, context, context, schedule.evaluate_tokens)
+    batches = Batches(corpus.tokens("train", encoding), context, schedule, ranks, corpus.name)
+    held_out = torch.from_numpy(corpus.tokens("held_out", encoding)[: schedule.evaluate_tokens].astype(np.int64))
+    windows = perplexity.Windows.cut(held_out, context, context)
     model.requires_grad_(True).to(ranks.device)
     optimizer = torch.optim.AdamW(_groups(model, schedule), lr=schedule.learning_rate, betas=schedule.betas, fused=True)
     begun, curve = run.restore(model, optimizer, batches)
@@ -88,13 +88,12 @@ def train(
 
 def _backward(model: nn.Module, batches: Batches, schedule: Schedule, ranks: Ranks) -> Tensor:
     """The gradients of a step, averaged over its sequences and at the last micro-batch over the processes; its loss."""
-    total = torch.zeros((), device=ranks.device)
-    for micro in range(schedule.accumulate):
-        inputs, targets = batches.draw()  # (B, T) each
-        with ranks.silent(model) if micro + 1 < schedule.accumulate else nullcontext():
+    total, micro_batches = torch.zeros((), device=ranks.device), batches.step()
+    for number, (inputs, targets) in enumerate(micro_batches, start=1):
+        with ranks.silent(model) if number < len(micro_batches) else nullcontext():
             with _precision(schedule.dtype, ranks.device):
                 logits = model(inputs)  # (B, T, V)
-            loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten()) / schedule.accumulate
+            loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten()) / len(micro_batches)
             loss.backward()
         total += loss.detach()
     return total

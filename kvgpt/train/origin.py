@@ -7,7 +7,7 @@ import torch
 from kvgpt.alignment import align
 from kvgpt.config import GPTConfig
 from kvgpt.model import GPT
-from kvgpt.train.schedule import Schedule
+from kvgpt.training.schedule import Schedule
 
 
 def fresh(config: GPTConfig, schedule: Schedule) -> GPT:

@@ -19,7 +19,7 @@ from kvgpt import curve, manifest, strict_json, tensorfile, whole
 from kvgpt.curve import Row
 from kvgpt.model import GPT
 from kvgpt.train.batches import Batches
-from kvgpt.train.schedule import Schedule
+from kvgpt.training.schedule import Schedule
 
 FORMAT = 1
 STATE, TENSORS, CURVE = "training.json", "training.safetensors", "curve.csv"
