@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 KNOWN = ("embedded", "wikitext-2", "openwebtext", "shakespeare", "shakespeare-char")
+USUAL = "embedded"  # where nothing else is asked for
 OTHERS = "one that `kvgpt fetch` prepared, or the path of a text file"
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 DESCRIPTION = "corpus.json"  # of a directory of prepared tokens

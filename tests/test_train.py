@@ -10,7 +10,8 @@ import torch
 import kvgpt
 from kvgpt import checkpoint, text
 from kvgpt.curve import read
-from kvgpt.train import Run, Schedule, converted, fresh, train
+from kvgpt.train import Run, converted, fresh, train
+from kvgpt.training.schedule import Schedule
 
 CONFIG = kvgpt.GPTConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=257, block_size=16)
 CORPUS = text.Corpus("alphabet", ("abcdefghijklmnopqrstuvwxyz" * 40,), ("abcdefghijklmnopqrstuvwxyz" * 8,), "0" * 64)

@@ -54,7 +54,7 @@ def test_two_processes_have_the_curve_of_one(tmp_path, alone, options):
 def test_a_batch_that_cannot_be_dealt_is_refused(tmp_path):
     done = train(tmp_path / "run", "--batch-size", "3", processes=2)
     assert done.returncode != 0
-    assert "batch_size=3 cannot be dealt evenly to 2 processes: use a multiple of 2" in done.stderr
+    assert "batch_size=3 cannot be dealt evenly to 2 processes: one of the two must be a multiple of 2" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -13,7 +13,8 @@ import torch
 from test_train import CONFIG, CORPUS
 
 import kvgpt
-from kvgpt.train import Run, Schedule, fresh, train
+from kvgpt.train import Run, fresh, train
+from kvgpt.training.schedule import Schedule
 
 SCHEDULE = Schedule(steps=24, batch_size=4, warmup=4, evaluate_every=12, checkpoint_every=5, log_every=3)
 

@@ -124,9 +124,9 @@ def _asked(parsed: argparse.Namespace) -> Recipe | Evaluation:
         if isinstance(asked, Evaluation):
             return asked
     elif parsed.what in PRESETS:
-        asked = Recipe(parsed.what, "", corpora.EMBEDDED, preset=parsed.what)
+        asked = Recipe(parsed.what, "", corpora.USUAL, preset=parsed.what)
     else:
-        asked = Recipe(Path(parsed.what).name, "", corpora.EMBEDDED, init_from=parsed.what)
+        asked = Recipe(Path(parsed.what).name, "", corpora.USUAL, init_from=parsed.what)
     shape = {name: getattr(parsed, name) for name in SHAPE if getattr(parsed, name) is not None}
     given = {name: getattr(parsed, name) for name in (*SCHEDULE, "betas") if getattr(parsed, name) is not None}
     source = parsed.init_from or asked.init_from

@@ -4,6 +4,5 @@ from kvgpt.train.loop import Trained, train
 from kvgpt.train.origin import converted, fresh
 from kvgpt.train.ranks import Ranks, ranks
 from kvgpt.train.run import Run
-from kvgpt.training.schedule import Schedule
 
-__all__ = ["Ranks", "Run", "Schedule", "Trained", "converted", "fresh", "ranks", "train"]
+__all__ = ["Ranks", "Run", "Trained", "converted", "fresh", "ranks", "train"]
