@@ -79,6 +79,9 @@ def body(trouble):
             raise MemoryError("cannot take 9 bytes")
         if len(rounds) == 2 and trouble("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(rounds) == 2 and trouble("kill once"):
+            (HERE / "trouble" / "kill once").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
         if len(rounds) == 2 and trouble("interrupt"):
             os.kill(os.getpid(), signal.SIGINT)
         if len(rounds) == 2 and trouble("parent"):

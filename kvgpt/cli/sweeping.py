@@ -2,9 +2,12 @@
 
 import argparse
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+WAIT = 60  # s for the results that another shard is to write
 
 if TYPE_CHECKING:
     from kvgpt.measure.sweep.ledger import Ledger
@@ -60,22 +63,31 @@ def sweep(parsed: argparse.Namespace) -> int:
         return 0
     places = preparing.places(plan, shard.numbers(workers))
     with preparing.opened(plan, out, shard, parsed.resume) as ledger:
-        say(*view.begun(plan, ledger, places), sep="\n")
+        say(*view.begun(plan, ledger, len(places)), sep="\n")
         try:
             Conductor(plan, ledger, places, arguments, say).run()
         finally:
             print(view.total(plan, ledger), file=sys.stderr)
-        return _write(plan, ledger, out)
+        if shard.parts == 1 or ledger.take_merge() or not _written(out):
+            _write(plan, ledger, out)
+        return int(any(not ledger.is_complete(group, run) for group, run in ledger.held(plan.groups)))
 
 
-def _write(plan: "Plan", ledger: "Ledger", out: Path) -> int:
-    """The results of all workers as one file, by the one that comes first; 1 where cases are missing."""
+def _write(plan: "Plan", ledger: "Ledger", out: Path) -> None:
+    """The results of all workers as one file."""
     from kvgpt.measure.sweep.gathering import gather
     from kvgpt.report import merging
 
-    if ledger.take_merge() or not out.exists():
-        merged = merging.merge(gather(plan, ledger))
-        merging.write(out, merged)
-        print(*merged.remarks, *(f"missing: {line}" for line in merged.missing), sep="\n", file=sys.stderr)
-        print(f"wrote {out}: {len(merged.document['benchmarks'])} cases of {len(plan.cases)}")
-    return int(any(not ledger.is_complete(group, run) for group, run in ledger.held(plan.groups)))
+    merged = merging.merge(gather(plan, ledger))
+    merging.write(out, merged)
+    print(*merged.remarks, *(f"missing: {line}" for line in merged.missing), sep="\n", file=sys.stderr)
+    print(f"wrote {out}: {len(merged.document['benchmarks'])} cases of {len(plan.cases)}")
+
+
+def _written(out: Path) -> bool:
+    """Whether the results are there, or soon are: another shard, which came first, is to write them."""
+    for _ in range(WAIT):
+        if out.exists():
+            return True
+        time.sleep(1.0)
+    return False

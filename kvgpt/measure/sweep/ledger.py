@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kvgpt import journal, recorded, strict_json
-from kvgpt.measure.sweep.plan import Group
+from kvgpt.measure.sweep.plan import Group, Plan
 
 BEAT = 5.0  # s between two heartbeats
 SILENCE = 60.0  # s without one, after which a run is taken for dead
@@ -90,11 +90,16 @@ class Ledger:
         """Claim a group for ``run``; whether it was free, and nobody was faster."""
         if not self.is_free(number, group):
             return False
-        return self._create(f"{number}.{self._last_claim(number)[0] + 1}", str(run))
+        return self._create(self._claim(number, self._last_claim(number)[0] + 1), str(run))
 
     def take_merge(self) -> bool:
         """Whether the caller is the one to write the results of all, as they are after so many runs."""
-        return self._create(f"merge.{len(self.runs())}", "")
+        return self._create(self.folder / "claims" / f"merge.{len(self.runs())}", "")
+
+    def begin(self, plan: Plan) -> None:
+        """Write the plan, unless somebody else has."""
+        (self.folder / "claims").mkdir(parents=True, exist_ok=True)
+        self._create(self.plan, plan.text())
 
     def has_ended(self, run: Run) -> bool:
         return self.file(run, "ended").exists()
@@ -139,7 +144,7 @@ class Ledger:
     def _last_claim(self, number: int) -> tuple[int, Run | None]:
         last: tuple[int, Run | None] = (0, None)
         for generation in count(1):
-            path = self.folder / "claims" / f"{number}.{generation}"
+            path = self._claim(number, generation)
             try:
                 last = (generation, Run.parse(path.read_text("ascii")))
             except FileNotFoundError:
@@ -148,14 +153,15 @@ class Ledger:
                 raise ValueError(f"{path}: {error}: delete it") from error
         return last
 
-    def _create(self, name: str, content: str) -> bool:
+    def _claim(self, number: int, generation: int) -> Path:
+        return self.folder / "claims" / f"{number}.{generation}"
+
+    def _create(self, path: Path, content: str) -> bool:
         """A file that nobody else has made, with all that it says; whether it was not there yet."""
-        claims = self.folder / "claims"
-        claims.mkdir(exist_ok=True)
-        own = claims / f".{name}.{os.uname().nodename}.{os.getpid()}.{threading.get_ident()}"
-        own.write_text(content, "ascii")
+        own = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.{threading.get_ident()}")
+        own.write_text(content, "utf-8")
         try:
-            os.link(own, claims / name)
+            os.link(own, path)
         except FileExistsError:
             return False
         finally:

@@ -1,5 +1,6 @@
 """The plan of a sweep: which cases belong together, and which worker begins with which. It follows from the cases."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -44,8 +45,9 @@ class Plan:
         following = [self.shares[(worker + more) % self.workers] for more in range(self.workers - 1)]
         return (*self.shares[worker - 1], *(number for one in following for number in reversed(one)))
 
-    def write(self, path: Path) -> None:
-        strict_json.write(path, {"schema": SCHEMA, **asdict(self)})
+    def text(self) -> str:
+        """As a file has it."""
+        return json.dumps(strict_json.plain({"schema": SCHEMA, **asdict(self)}), indent=4, allow_nan=False) + "\n"
 
 
 def read(path: Path) -> Plan:

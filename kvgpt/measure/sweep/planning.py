@@ -45,7 +45,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     said = {name: value for name, value in asdict(settings).items() if name != "resume"}
     workers = session.config.getoption("--kvgpt-workers")
     plan = Plan(settings.device, workers, said, group({item.nodeid: comparison(item) for item in cases}))
-    plan.write(Path(session.config.getoption("--kvgpt-plan")))
+    Path(session.config.getoption("--kvgpt-plan")).write_text(plan.text(), "utf-8")
 
 
 def comparison(item: pytest.Item) -> str:

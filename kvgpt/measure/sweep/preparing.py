@@ -98,8 +98,7 @@ def opened(made: Plan, out: Path, shard: Shard, resume: bool) -> Iterator[Ledger
     journal.check_ended(out)
     ledger.folder.mkdir(parents=True, exist_ok=True)
     with _locked(ledger, shard):
-        if not ledger.plan.exists():
-            made.write(ledger.plan)  # whole, and the same whoever writes it
+        ledger.begin(made)
         _check_same(plan.read(ledger.plan), made, ledger)
         yield ledger
 
@@ -132,8 +131,7 @@ def _check_ended(ledger: Ledger, out: Path) -> None:
 
 
 def _check_same(before: Plan, now: Plan, ledger: Ledger) -> None:
-    about = [{"device": one.device, "workers": one.workers, "settings": one.settings} for one in (before, now)]
-    differ = journal.differences(*about)
+    differ = journal.differences(*({"workers": one.workers, "settings": one.settings} for one in (before, now)))
     if before.groups != now.groups and not differ:
         differ = [f"it has {len(before.cases)} cases in {len(before.groups)} comparisons, these {len(now.cases)}"]
     if differ:

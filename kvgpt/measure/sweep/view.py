@@ -20,10 +20,10 @@ def planned(plan: Plan) -> list[str]:
     return [total, *sums, "", *columns(["worker", "cases", "comparison"], rows)]
 
 
-def begun(plan: Plan, ledger: Ledger, here: Sequence[int]) -> list[str]:
-    """What is said before the workers start; ``here`` are the numbers of those that do."""
+def begun(plan: Plan, ledger: Ledger, here: int) -> list[str]:
+    """What is said before the workers start, ``here`` of them in this place."""
     cases = f"{len(plan.cases)} cases in {len(plan.groups)} comparisons, {plan.workers} workers on {plan.device}"
-    started = "" if len(here) == plan.workers else f", {len(here)} of them here"
+    started = "" if here == plan.workers else f", {here} of them here"
     return [f"{cases}{started}", f"logs: {ledger.folder}/worker*.log"]
 
 
