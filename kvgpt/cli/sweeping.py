@@ -44,6 +44,7 @@ def sweep(parsed: argparse.Namespace) -> int:
     """Run the workers until each case is measured, and write the results of all; 1 where cases are missing."""
     from kvgpt.measure.sweep import plan as plans
     from kvgpt.measure.sweep import preparing, view
+    from kvgpt.measure.progress import span
     from kvgpt.measure.sweep.conducting import Conductor
     from kvgpt.measure.sweep.ledger import Ledger
 
@@ -64,10 +65,11 @@ def sweep(parsed: argparse.Namespace) -> int:
     places = preparing.places(plan, shard.numbers(workers))
     with preparing.opened(plan, out, shard, parsed.resume) as ledger:
         say(*view.begun(plan, ledger, len(places)), sep="\n")
+        started = time.monotonic()
         try:
             Conductor(plan, ledger, places, arguments, say).run()
         finally:
-            print(view.total(plan, ledger), file=sys.stderr)
+            print(f"{view.total(plan, ledger)}, after {span(time.monotonic() - started)}", file=sys.stderr)
         if shard.parts == 1 or ledger.take_merge() or not _written(out):
             _write(plan, ledger, out)
         return int(any(not ledger.is_complete(group, run) for group, run in ledger.held(plan.groups)))
@@ -78,7 +80,11 @@ def _write(plan: "Plan", ledger: "Ledger", out: Path) -> None:
     from kvgpt.measure.sweep.gathering import gather
     from kvgpt.report import merging
 
-    merged = merging.merge(gather(plan, ledger))
+    paths = gather(plan, ledger)
+    try:
+        merged = merging.merge(paths)
+    except ValueError as error:
+        raise ValueError(f"{error}: kvgpt merge {out} {ledger.folder}/*.held.json --allow ... does it") from error
     merging.write(out, merged)
     print(*merged.remarks, *(f"missing: {line}" for line in merged.missing), sep="\n", file=sys.stderr)
     print(f"wrote {out}: {len(merged.document['benchmarks'])} cases of {len(plan.cases)}")

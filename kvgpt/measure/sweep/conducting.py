@@ -50,15 +50,13 @@ class Conductor:
         After Ctrl-C all have ended, and what they measured is on disk.
         """
         living = sorted(self.places)
-        while living:
+        while living and not self._all_settled():
             free = [number for number, one in enumerate(self.plan.groups) if self.ledger.is_free(number, one)]
             unfinished = [worker for worker in living if self._unfinished(worker)]
             if free or unfinished:
                 chosen = sorted({*unfinished, *living[: len(free)]})
                 dead = self._start(chosen)
                 living = [worker for worker in living if worker not in dead]
-            elif self._all_settled():
-                return
             else:
                 self.sleep(POLL)  # workers elsewhere are at work: one may die
         if not self._all_settled():

@@ -26,9 +26,12 @@ def documents(plan: Plan, ledger: Ledger) -> dict[Run, dict[str, Any]]:
     held: defaultdict[Run, set[str]] = defaultdict(set)
     for group, run in ledger.held(plan.groups):
         held[run].update(group.cases)
-    return {run: _of(ledger.document(run), held[run]) for run in sorted(held) if ledger.measured(run) & held[run]}
+    return {run: _of(ledger, run, held[run]) for run in sorted(held) if ledger.measured(run) & held[run]}
 
 
-def _of(document: dict[str, Any], cases: set[str]) -> dict[str, Any]:
+def _of(ledger: Ledger, run: Run, cases: set[str]) -> dict[str, Any]:
+    """The commit is that of the beginning: the code was imported then, whatever became of the files."""
+    document, commit = ledger.document(run), ledger.opening(run)["commit_info"]
     entries = [entry for entry in document["benchmarks"] if entry["fullname"] in cases]
-    return {**document, "benchmarks": entries, "kvgpt": {**document.get("kvgpt", {}), "cases": sorted(cases)}}
+    own = {**document.get("kvgpt", {}), "cases": sorted(cases)}
+    return {**document, "commit_info": commit, "benchmarks": entries, "kvgpt": own}

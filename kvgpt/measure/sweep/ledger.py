@@ -131,8 +131,11 @@ class Ledger:
         found = journal.read(path) if path.is_file() else None
         if found is None or not journal.lacks(results, found.entries.values()):
             return strict_json.read(results, recorded.LARGEST_FILE, "a results file")
-        opening = strict_json.read(self.file(run, "opening.json"), recorded.LARGEST_FILE, "the opening of a run")
-        return {**opening, "benchmarks": list(found.entries.values())}
+        return {**self.opening(run), "benchmarks": list(found.entries.values())}
+
+    def opening(self, run: Run) -> dict[str, Any]:
+        """What a run said before its first case, as pytest-benchmark's JSON."""
+        return strict_json.read(self.file(run, "opening.json"), recorded.LARGEST_FILE, "the opening of a run")
 
     def _names(self, path: Path) -> frozenset[str]:
         """Read again only where the file has grown."""
