@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fake_clock import FakeClock
@@ -272,3 +273,20 @@ def test_the_view_shows_all_workers(project):
     assert lines[0] == "8 of 8 cases are on disk; 4 of 4 comparisons are settled"
     assert any(line.startswith(str(dead)) and "died" in line and "SIGKILL" in line for line in lines)
     assert any(" ended " in line and "/" in line for line in lines)
+
+
+def test_the_slurm_script_of_the_page_runs_the_same_command(project, monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "benchmarking.md").read_text()
+    script = next(block for block in page.split("```") if "#SBATCH --array" in block).removeprefix("sh\n")
+    start = project.path / "kvgpt"
+    start.write_text(f'#!/bin/sh\nexec {sys.executable} -m kvgpt "$@" --kvgpt-device cpu bench_it.py\n')
+    start.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{project.path}:{os.environ['PATH']}")
+    for task in ("2", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+        ran = subprocess.run(["/bin/sh"], input=script, text=True, cwd=project.path, timeout=100, check=False)
+        assert ran.returncode == 0
+    assert project.counts() == dict.fromkeys(ALL, 1)
+    results = json.loads((project.path / "sweep.json").read_text())
+    assert sorted(entry["fullname"] for entry in results["benchmarks"]) == ALL

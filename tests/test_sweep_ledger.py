@@ -134,6 +134,13 @@ def test_what_counts_is_what_the_last_holder_measured(ledger):
     assert [path.name for path in paths] == ["worker1.run1.held.json", "worker2.run1.held.json"]
 
 
+def test_the_commit_is_the_one_that_a_run_began_with(ledger):
+    ledger.take(0, P, A)
+    ended = {**OPENING, "commit_info": {"dirty": True}, "benchmarks": [entry("p1"), entry("p2")]}
+    ledger.file(A, "json").write_text(json.dumps(ended))
+    assert documents(PLAN, ledger)[A]["commit_info"] == OPENING["commit_info"]
+
+
 def test_a_results_file_counts_before_the_journal_unless_it_lacks_a_case(ledger):
     measure(ledger, A, "p1")
     ledger.file(A, "json").write_text(json.dumps({**OPENING, "benchmarks": [entry("p1")], "kvgpt": {"roof": {}}}))

@@ -42,9 +42,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def sweep(parsed: argparse.Namespace) -> int:
     """Run the workers until each case is measured, and write the results of all; 1 where cases are missing."""
+    from kvgpt.measure.progress import span
     from kvgpt.measure.sweep import plan as plans
     from kvgpt.measure.sweep import preparing, view
-    from kvgpt.measure.progress import span
     from kvgpt.measure.sweep.conducting import Conductor
     from kvgpt.measure.sweep.ledger import Ledger
 
