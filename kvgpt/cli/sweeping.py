@@ -1,6 +1,7 @@
 """The command for more than one device: sweep."""
 
 import argparse
+import signal
 import sys
 import time
 from functools import partial
@@ -66,6 +67,7 @@ def sweep(parsed: argparse.Namespace) -> int:
     with preparing.opened(plan, out, shard, parsed.resume) as ledger:
         say(*view.begun(plan, ledger, len(places)), sep="\n")
         started = time.monotonic()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as schedulers end a job: like Ctrl-C
         try:
             Conductor(plan, ledger, places, arguments, say).run()
         finally:

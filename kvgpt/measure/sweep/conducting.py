@@ -20,6 +20,7 @@ from kvgpt.measure.sweep.ledger import Ledger, Run
 from kvgpt.measure.sweep.plan import Plan
 
 ENDED = (0, 1, 5)  # exit codes of pytest: all passed, some failed, others were faster and none was left
+REASONS = {2: "interrupted", 3: "an error inside pytest", 4: "pytest refused its arguments"}
 POLL = 5.0  # s between two looks at what workers elsewhere do
 PLUG_IN = ("-p", "kvgpt.measure.sweep.worker")
 
@@ -128,7 +129,7 @@ def with_own(arguments: Sequence[str], own: Sequence[str]) -> list[str]:
 def why(code: int) -> str:
     """What an exit code says of how a process ended."""
     if code >= 0:
-        return f"exit code {code}"
+        return REASONS.get(code, f"exit code {code}")
     name = signal.Signals(-code).name
     return f"killed by {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
 

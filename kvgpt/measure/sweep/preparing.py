@@ -131,7 +131,8 @@ def _check_ended(ledger: Ledger, out: Path) -> None:
 
 
 def _check_same(before: Plan, now: Plan, ledger: Ledger) -> None:
-    differ = journal.differences(*({"workers": one.workers, "settings": one.settings} for one in (before, now)))
+    was, is_now = ({"workers": one.workers, "settings": one.settings} for one in (before, now))
+    differ = journal.differences(was, is_now)
     if before.groups != now.groups and not differ:
         differ = [f"it has {len(before.cases)} cases in {len(before.groups)} comparisons, these {len(now.cases)}"]
     if differ:
