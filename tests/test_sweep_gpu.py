@@ -14,12 +14,6 @@ HOME = Path(__file__).parent.parent
 pytestmark = pytest.mark.gpu
 FILES = ["benchmarks/bench_decode.py", "benchmarks/bench_floor.py"]
 WORDS = ["--", *FILES, "--kvgpt-device=cuda", "--kvgpt-variants=v1,v2"]
-    "--",
-    "benchmarks/bench_decode.py",
-    "benchmarks/bench_floor.py",
-    "--kvgpt-device=cuda",
-    "--kvgpt-variants=v1,v2",
-]
 
 
 def test_each_gpu_has_a_worker_and_each_case_is_there_once(tmp_path):
