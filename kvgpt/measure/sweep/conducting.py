@@ -110,11 +110,11 @@ class Conductor:
 
     def _ended(self, run: Run, dead: set[int], code: int) -> None:
         """Once a run's process is no more."""
-        if code in ENDED:
+        if code in ENDED and self.ledger.file(run, "closed").exists():
             self.ledger.file(run, "ended").write_text(f"{code}\n", "ascii")
             return
         log = self.ledger.file(run, "log")
-        reason = f"{why(code)}: see {log}"
+        reason = f"{why(code)}{', before its last case' if code in ENDED else ''}: see {log}"
         self.ledger.file(run, "died").write_text(f"{reason}\n", "utf-8")
         dead.add(run.worker)
         self.say(f"worker {run.worker} died: {reason}{_last_words(log)}")

@@ -46,6 +46,7 @@ class Worker:
         self.plan = plan.read(ledger.plan)
         self.number = {case: number for number, one in enumerate(self.plan.groups) for case in one.cases}
         self.items: defaultdict[int, list[pytest.Item]] = defaultdict(list)  # still to be measured, by group
+        self.collected = False
         self.heart = Heart(ledger.file(run, "beat"))
         self.heart.start()
         config.add_cleanup(self.heart.stop)
@@ -53,6 +54,7 @@ class Worker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """All that was collected may become this worker's; what is its own from the start is shown as its cases."""
+        self.collected = True
         unplanned = [item.nodeid for item in session.items if item.nodeid not in self.number]
         if unplanned:
             raise pytest.UsageError(f"{len(unplanned)} cases, such as {unplanned[0]}, are not in {self.ledger.plan}")
@@ -65,7 +67,7 @@ class Worker:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        if session.testsfailed or self.config.option.collectonly or not self.items:
+        if session.testsfailed or self.config.option.collectonly or not self.collected:
             return None
         for item, following in pairwise(chain(self._claimed(), [None])):
             if item is None:
