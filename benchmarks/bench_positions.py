@@ -30,6 +30,7 @@ BEYOND = {  # ways past the learned positions -> (variant, policy)
     ],
     "rotary": [("v1", "error"), ("dense+window", "error"), ("int8+window", "error"), ("v1", "recompute")],
 }
+COMPARED = ("positions",)  # beside the variants: the policies at one length
 STREAMS = 4  # at most, side by side, each another stretch of the text
 
 

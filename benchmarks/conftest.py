@@ -4,6 +4,7 @@ A benchmark is one file. The axes of the grid that its cases name as arguments a
 may add axes in a ``pytest_generate_tests`` of its own, and name values of its own: ``LENGTHS``, in place of the grid's,
 of which a run that asks for lengths takes those that it asked for, or its longest; ``ALSO``, variants beside the
 grid's; ``PEERS = True``, that other systems can be measured by it; ``BEYOND``, that it picks its variants itself;
+``COMPARED``, arguments along which its cases are compared beside the variant, so that a sweep keeps them together;
 ``left_out(item, chosen, model)``, why a case is not measured here, or None.
 """
 

@@ -65,6 +65,8 @@ def trouble(request, variant, new_tokens):
     """``trouble(name)``: whether this goes wrong in this case."""
     with (HERE / "ran").open("a") as file:
         print(request.node.nodeid, file=file)
+    with (HERE / "cores").open("a") as file:
+        print(*sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (), file=file)
     place = f"{variant} {new_tokens}"
     return lambda name: (HERE / "trouble" / name).is_file() and (HERE / "trouble" / name).read_text() == place
 
@@ -79,8 +81,14 @@ def body(trouble):
             raise MemoryError("cannot take 9 bytes")
         if len(rounds) == 2 and trouble("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(rounds) == 2 and trouble("kill once"):
+            (HERE / "trouble" / "kill once").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
         if len(rounds) == 2 and trouble("interrupt"):
             os.kill(os.getpid(), signal.SIGINT)
+        if len(rounds) == 2 and trouble("parent terminated"):
+            os.kill(os.getppid(), signal.SIGTERM)
+            signal.pause()
         if len(rounds) == 2 and trouble("parent"):
             os.kill(os.getppid(), signal.SIGINT)
             signal.pause()

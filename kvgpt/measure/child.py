@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from typing import IO, Any
 class Command:
     """What to run, in which ``directory``; each line that it prints goes to ``log`` and to ``watch``.
 
-    It inherits the file descriptors ``keeps``, which this process closes.
+    It inherits the file descriptors ``keeps``, which this process closes. Once it has ended, ``ended`` is told its exit
+    code, while others may still run.
     """
 
     words: Sequence[str]
@@ -24,6 +25,7 @@ class Command:
     watch: Callable[[str], object]
     environment: Mapping[str, str] | None = None
     keeps: Sequence[int] = ()
+    ended: Callable[[int], object] = lambda code: None
 
 
 def run(*commands: Command) -> list[int]:
@@ -35,9 +37,7 @@ def run(*commands: Command) -> list[int]:
             for descriptor in (one for command in commands for one in command.keeps):
                 os.close(descriptor)  # whoever waits at the other end learns that this child has ended
         relays = stack.enter_context(ThreadPoolExecutor(len(commands)))
-        relayed = [
-            relays.submit(_relay, child.stdout, command) for child, command in zip(children, commands, strict=True)
-        ]
+        relayed = [relays.submit(_relay, child, command) for child, command in zip(children, commands, strict=True)]
         try:
             for one in as_completed(relayed):
                 one.result()
@@ -62,8 +62,9 @@ def _start(command: Command) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command.words, **streams)  # noqa: S603 - the caller's own
 
 
-def _relay(lines: Iterable[bytes] | None, command: Command) -> None:
-    for line in lines or ():
+def _relay(child: "subprocess.Popen[bytes]", command: Command) -> None:
+    for line in child.stdout or ():
         command.log.write(line)
         command.log.flush()
         command.watch(line.decode(errors="replace").rstrip())
+    command.ended(child.wait())

@@ -6,7 +6,7 @@ The same on a terminal, in a log and in a pipe: no cursor moves, and each line i
 """
 
 from collections import defaultdict
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from statistics import mean
 from typing import Any, Protocol
 
@@ -73,6 +73,15 @@ class Progress:
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.waiting and terminal is not None:
             terminal.showfspath = False  # a line a case takes the place of a file's name and a letter a case
+
+    def expect(self, items: Sequence[pytest.Item]) -> None:
+        """Cases come as well that were not to at first."""
+        self.waiting |= {item.nodeid: item.nodeid.partition("::")[0] for item in items}
+        self.total += len(items)
+
+    def give_up(self, items: Sequence[pytest.Item]) -> None:
+        """Of those that were to come, these do not."""
+        self.total -= sum(self.waiting.pop(item.nodeid, None) is not None for item in items)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
