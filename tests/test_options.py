@@ -63,7 +63,7 @@ def test_a_grid_may_be_a_file(pytester):
     ("option", "message"),
     [
         ("--kvgpt-variants=v1,v9", "unknown variant 'v9' (at 'v9'): known: v0, v1"),
-        ("--kvgpt-model=gpt5", "unknown model 'gpt5': known: nano, nano-rotary, gpt2"),
+        ("--kvgpt-model=gpt5", "unknown model 'gpt5': known: nano, nano-rotary, nano-cla2"),
         ("--kvgpt-device=tpu", "unknown device 'tpu': known: cpu, cuda"),
         ("--kvgpt-dtype=int8", "unknown dtype 'int8': known: float32, bfloat16"),
         ("--kvgpt-weights=borrowed", "has no weights 'borrowed': known: shipped, random, random:SEED"),
