@@ -8,8 +8,6 @@ otherwise. A gigabyte is 10^9 bytes, as printed: a driver often shows a few perc
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvgpt.plain import quantity
-
 
 @dataclass(frozen=True)
 class Sheet:
@@ -30,34 +28,21 @@ class Sheet:
             )
         return self.flops[dtype]
 
-    @property
-    def described(self) -> str:
-        return f"{self.name}: {quantity(self.memory, 'B')}, {quantity(self.bandwidth, 'B/s')} ({self.source})"
 
-
-def _sheet(name: str, gigabytes: float, gigabytes_a_second: float, half: float, single: float, source: str) -> Sheet:
-    """``half`` and ``single`` in TFLOP/s, of both 16-bit dtypes and of float32."""
-    flops = {"bfloat16": half * 1e12, "float16": half * 1e12, "float32": single * 1e12}
+def _sheet(
+    name: str, gigabytes: float, gigabytes_a_second: float, half: float, single: float, source: str, old: bool = False
+) -> Sheet:
+    """``half`` and ``single`` in TFLOP/s, of 16 bits and of float32. The products of ``old`` ones know no bfloat16."""
+    rates = {"bfloat16": half, "float16": half, "float32": single}
+    flops = {dtype: rate * 1e12 for dtype, rate in rates.items() if not (old and dtype == "bfloat16")}
     return Sheet(name, gigabytes * 1e9, gigabytes_a_second * 1e9, flops, source)
-
-
-def _older(name: str, gigabytes: float, gigabytes_a_second: float, half: float, single: float, source: str) -> Sheet:
-    """One whose tensor cores know no bfloat16."""
-    sheet = _sheet(name, gigabytes, gigabytes_a_second, half, single, source)
-    return Sheet(
-        sheet.name,
-        sheet.memory,
-        sheet.bandwidth,
-        {dtype: rate for dtype, rate in sheet.flops.items() if dtype != "bfloat16"},
-        source,
-    )
 
 
 _GA100 = "NVIDIA A100 Tensor Core GPU data sheet"
 _H100 = "NVIDIA H100 Tensor Core GPU data sheet"
 SHEETS = {
-    "v100": _older("V100 SXM2 32GB", 32, 900, 125, 15.7, "NVIDIA V100 Tensor Core GPU data sheet"),
-    "t4": _older("T4", 16, 320, 65, 8.1, "NVIDIA T4 Tensor Core GPU data sheet"),
+    "v100": _sheet("V100 SXM2 32GB", 32, 900, 125, 15.7, "NVIDIA V100 Tensor Core GPU data sheet", old=True),
+    "t4": _sheet("T4", 16, 320, 65, 8.1, "NVIDIA T4 Tensor Core GPU data sheet", old=True),
     "a100-40gb": _sheet("A100 40GB", 40, 1555, 312, 19.5, _GA100),
     "a100-80gb": _sheet("A100 SXM 80GB", 80, 2039, 312, 19.5, _GA100),
     "a100-80gb-pcie": _sheet("A100 PCIe 80GB", 80, 1935, 312, 19.5, _GA100),
@@ -79,11 +64,10 @@ SHEETS = {
 
 
 def sheet(name: str) -> Sheet:
-    """A known GPU by name, in any case; ValueError lists the known."""
+    """A known GPU by its name in :data:`SHEETS`, in any case; ValueError lists them."""
     found = SHEETS.get(name.lower())
     if found is None:
         raise ValueError(
-            f"unknown GPU {name!r}: known: {', '.join(SHEETS)}; of any other state --memory 80GB "
-            "--bandwidth 3.35TB/s --flops 989TFLOP/s"
+            f"unknown GPU {name!r}: known: {', '.join(SHEETS)}; of any other state its memory, bandwidth and rate"
         )
     return found

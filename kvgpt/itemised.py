@@ -26,8 +26,9 @@ class Item:
     """What one part of a step asks for: operations, and bytes that pass through the memory.
 
     ``products`` are operations of matrix products, attention's among them, ``others`` all other ones. Of the bytes
-    ``weights`` and ``stored`` vectors are read, new vectors and logits are ``written``. ``reread`` are bytes of stored
-    vectors that layers which share them read again, where nothing near the cores has kept them: the least does without.
+    ``weights`` and ``stored`` vectors are read, new vectors and logits are ``written``. The least does without what is
+    ``again`` read where nothing near the cores has kept it: stored vectors by each layer that shares them, and each
+    token's vector and that of its position, of which the head reads all and a batch one.
     """
 
     phase: str
@@ -36,7 +37,7 @@ class Item:
     weights: float = 0
     stored: float = 0
     written: float = 0
-    reread: float = 0
+    again: float = 0
 
     @property
     def demand(self) -> Demand:
@@ -44,9 +45,9 @@ class Item:
         return Demand(self.products, self.weights + self.stored + self.written)
 
     @property
-    def rereading(self) -> Demand:
-        """The same where each layer reads what it attends over from memory."""
-        return self.demand + Demand(0, self.reread)
+    def streamed(self) -> Demand:
+        """The same where nothing is kept from one part of a step to the next."""
+        return self.demand + Demand(0, self.again)
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,12 @@ class Step:
         """The items of a phase, as ``phase_*`` of a record names it; ``other`` is the host's and has none."""
         return [item for item in self if item.phase == name]
 
-    def seconds(self, flops_a_second: float, bytes_a_second: float, reread: bool = True) -> float:
-        """The least time where attention waits for the products, and these for attention: traffic overlaps with
-        operations within either, but what one leaves idle the other does not use. No less than the step's own floor,
-        which lets everything overlap.
+    def seconds(self, flops_a_second: float, bytes_a_second: float) -> float:
+        """The least time where attention waits for products with weights and these for attention, and nothing is kept
+        between them: no less than the step's own floor, which lets all overlap.
         """
-        demand = self.attending.rereading if reread else self.attending.demand
-        products = total(item.demand for item in self if item is not self.attending)
-        return sum(part.seconds(flops_a_second, bytes_a_second) for part in (products, demand))
+        products = total(item.streamed for item in self if item is not self.attending)
+        return sum(part.seconds(flops_a_second, bytes_a_second) for part in (products, self.attending.streamed))
 
 
 def step(config: GPTConfig, variant: Variant, dtype: str, batch_size: int, held: int, fed: int = 1) -> Step:
@@ -101,7 +100,9 @@ def step(config: GPTConfig, variant: Variant, dtype: str, batch_size: int, held:
     reading = sum(width.decoding * D for width in codes)
     angles = D // 2 * (ANGLES + ANGLES_A_TOKEN * fed)
     return Step(
-        embedding=Item("embedding", others=angles if rotary else tokens * C),
+        embedding=Item(
+            "embedding", others=angles if rotary else tokens * C, again=tokens * C * item * (1 if rotary else 2)
+        ),
         projections=Item(
             "attention",
             products=2 * tokens * (L * 2 * C * C + owners * 2 * C * K),
@@ -116,7 +117,7 @@ def step(config: GPTConfig, variant: Variant, dtype: str, batch_size: int, held:
             + B * (held + fed) * L * config.kv_heads * reading,
             stored=B * held * a_token,
             written=B * fed * a_token,
-            reread=B * held * a_token // owners * (L - owners),
+            again=B * held * a_token // owners * (L - owners),
         ),
         mlp=Item(
             "mlp",

@@ -13,6 +13,8 @@ from kvgpt.config import GPTConfig
 from kvgpt.costs import ITEM_BYTES, shared, token_bytes, weights_bytes
 from kvgpt.recipes import STORAGES, Variant, Width
 
+CHUNK = 64  # tokens of a prompt that are fed at once: what a step allocates stays small
+
 
 @dataclass(frozen=True)
 class Need:
@@ -36,6 +38,11 @@ class Need:
     def room(self, sequences: int) -> int:
         """A budget for so many sequences, and half of one to spare."""
         return max(self.least, self.fixed + sequences * self.peak + self.peak // 2)
+
+
+def last_chunk(context: int) -> int:
+    """Tokens of the last chunk that a prompt of ``context`` - 1 is fed in."""
+    return min(CHUNK, context - 1)
 
 
 def serving(config: GPTConfig, variant: Variant, dtype: str, context: int, chunk: int) -> Need:

@@ -40,7 +40,7 @@ def test_the_items_add_up_to_the_bill(config, variant, dtype, batch, held, fed):
     assert step.demand == costs.bill(config, variant, dtype, batch).step(held, fed)
     assert {item.phase for item in step} == set(PHASES) - {"other"}
     assert [item for phase in PHASES for item in step.phase(phase)] == list(step)
-    assert step.attending.reread == 0 or costs.shared(config, variant).sharing
+    assert step.attending.again == 0 or costs.shared(config, variant).sharing
 
 
 SHAPES = (
