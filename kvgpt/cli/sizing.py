@@ -71,21 +71,17 @@ def size(asked: argparse.Namespace) -> None:
         rows = [_row(one) for one in found if one.device == device.name]
         print(*columns(HEADINGS, rows), sep="\n")
         print()
-    print("peak: cache and what a step allocates; alone: a token's floor for one user; floor, tokens/s: for the batch")
+    print(*LEGEND, sep="\n")
 
 
 HEADINGS = (
-    "variant",
-    "T",
-    "weights",
-    "cache/user",
-    "peak/user",
-    "largest",
-    "GPUs",
-    "batch",
-    "alone",
-    "floor",
-    "tokens/s",
+    *("variant", "T", "weights", "cache/user", "peak/user", "bound", "largest"),
+    *("GPUs", "batch", "alone", "floor", "tokens/s"),
+)
+LEGEND = (
+    "bound: users whose caches would fit if steps allocated nothing; largest: those who fit with the peak of a step",
+    "GPUs: for the users asked for, each with the whole model; batch: users on one of them",
+    "alone: a token's floor for one user; floor and tokens/s: for the batch",
 )
 
 
