@@ -95,7 +95,7 @@ def _model(variant, chosen):
 
 
 def _serving(model, variant, settings, context):
-    chunk = loads.last_chunk(context)
+    chunk = transients.last_chunk(context)
     return transients.serving(model.config, Variant.parse(variant), settings.dtype, context, chunk)
 
 

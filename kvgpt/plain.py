@@ -1,6 +1,7 @@
 """Measurements as plain text: numbers with their units, and columns that line up."""
 
 import math
+import re
 from collections.abc import Sequence
 
 PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E")
@@ -22,6 +23,22 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def parsed(text: str, unit: str) -> float:
+    """``80GB``, ``74.5 GiB`` or ``3.35TB/s``: a positive number, a prefix of thousands or of 1,024s, and ``unit``.
+
+    ValueError for anything else, an other unit among it.
+    """
+    found = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)\s*(?:([kMGTPE])(i?))?{re.escape(unit)}", text.strip())
+    if found is None:
+        example = "80G" if unit == "B" else "3.35T"
+        raise ValueError(f"{text!r}: expected a number and a unit, such as {example}{unit}")
+    number, prefix, binary = found.groups()
+    value = float(number) * (1024 if binary else 1000) ** " kMGTPE".index(prefix or " ")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{text!r}: must be positive and finite")
+    return value
 
 
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,10 +13,17 @@ from kvgpt.config import ALIGNMENTS, sharing_group
 
 @dataclass(frozen=True)
 class Width:
-    """The bits kept of each number (None: those of the model's dtype), and what scales it takes beside them."""
+    """The bits kept of each number (None: those of the model's dtype), and what scales it takes beside them.
+
+    Floating-point operations of the plain codec: ``encoding`` of each number that is written, and ``scaling`` of its
+    vector; ``decoding`` of each number that is read back.
+    """
 
     bits: int | None = None
     scale_bits: int = 0  # for each (token, head)
+    encoding: int = 0
+    scaling: int = 0
+    decoding: int = 0
 
     @property
     def packed(self) -> bool:
@@ -24,7 +31,10 @@ class Width:
         return self.bits is not None and 0 < self.bits < 8
 
 
-DENSE, CODES8, CODES4 = Width(), Width(8, scale_bits=16), Width(4, scale_bits=32)
+DENSE = Width()
+CODES8 = Width(8, scale_bits=16, encoding=4, scaling=4, decoding=1)
+FLOATS8 = Width(8, scale_bits=16, encoding=4, scaling=4, decoding=2)
+CODES4 = Width(4, scale_bits=32, encoding=6, scaling=12, decoding=2)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ STORAGES = {
     "int8-unfused": Storage("kvgpt.caches.int8:UnfusedInt8Cache", CODES8, CODES8),
     "int4": Storage("kvgpt.caches.int4:Int4Cache", CODES4, CODES4),
     "k8v4": Storage("kvgpt.caches.k8v4:K8V4Cache", CODES8, CODES4),
-    "fp8": Storage("kvgpt.caches.fp8:Fp8Cache", CODES8, CODES8),
+    "fp8": Storage("kvgpt.caches.fp8:Fp8Cache", FLOATS8, FLOATS8),
 }
 ATTENTION_PATHS = ("sdpa", "matmul")
 

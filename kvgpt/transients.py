@@ -1,7 +1,8 @@
 """Closed forms of what is allocated beside weights and cache while a step runs, and so of how many sequences fit.
 
 Counted is what grows with the batch, at the worst moment of a step of this model in plain PyTorch, with an attention
-kernel that keeps no scores. Left out are masks, the scratch of kernels, and the copies by which a cache grows.
+kernel that keeps no scores unless they are asked for. Left out are masks, the scratch of kernels, and the copies by
+which a cache grows.
 
 Shapes: n tokens fed, S attended over, C = n_embd, K = the width of all key heads, V vocab_size. Bytes are of one
 sequence.
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from kvgpt.config import GPTConfig
 from kvgpt.costs import ITEM_BYTES, shared, token_bytes, weights_bytes
 from kvgpt.recipes import STORAGES, Variant, Width
+
+CHUNK = 64  # tokens of a prompt that are fed at once: what a step allocates stays small
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Need:
         return max(self.least, self.fixed + sequences * self.peak + self.peak // 2)
 
 
+def last_chunk(context: int) -> int:
+    """Tokens of the last chunk that a prompt of ``context`` - 1 is fed in."""
+    return min(CHUNK, context - 1)
+
+
 def serving(config: GPTConfig, variant: Variant, dtype: str, context: int, chunk: int) -> Need:
     """Weights, the cache of ``context`` tokens, and the worse of two steps: the last ``chunk`` of the prompt, and the
     last token. Where nothing is kept, all tokens are fed at once.
@@ -59,13 +67,15 @@ def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -
 
     Codes are written from a stack of K and V and their quotients by the scale; :func:`_reading` has the rest. K and V
     of one width are written and read together, others one after the other. Until the next layer has its own, an
-    uncached step holds the layer's (n, 2K), a window all that it attends over.
+    uncached step holds the layer's (n, 2K), a window all that it attends over: beside it are either the layer's before,
+    or what is written, or the result. Attention that is written out keeps its scores twice.
     """
     item, wide = ITEM_BYTES[dtype], max(ITEM_BYTES[dtype], ITEM_BYTES["float32"])
     storage, tokens, width = STORAGES[variant.storage], held + fed, config.kv_heads * config.head_dim
     new, old = 2 * fed * width, 2 * tokens * width  # numbers of K and V
-    stored = held if variant.window else tokens  # a window is read before it is written
-    seen = item * (new if variant.recomputes else old if variant.window else 0)
+    banded = variant.window and fed > 1  # one token attends over what is stored, as without a window
+    stored = held if banded else tokens  # a band is read before it is written
+    seen = item * (new if variant.recomputes else old if banded else 0)
     x = fed * config.n_embd * item
     write = read = copy = 0
     if storage.keys.bits:
@@ -77,7 +87,12 @@ def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -
             read = max(read, done + count * stored * _reading(side, width, config.kv_heads, item, wide))
             done += count * stored * width * item
         copy = old * item
-    attention = 3 * x + new * item + seen + max(write, read, copy + seen + x)
+    scores = 2 * config.n_head * fed * tokens * item if variant.attention == "matmul" else 0
+    if banded:
+        attending = seen + max(new * item + read, copy + max(seen, write, scores + x))
+    else:
+        attending = seen + max(write, read, copy + seen + scores + x)
+    attention = 3 * x + new * item + attending
     mlp = 3 * x + 2 * fed * config.inner * item + seen
     head = x + (config.n_embd + config.vocab_size) * item
     return max(attention, mlp, head)

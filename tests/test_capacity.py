@@ -260,7 +260,7 @@ def test_a_device_refuses_what_goes_over_the_budget():
 def test_sequences_fit_on_a_device_within_the_bound(variant):
     config = kvgpt.GPTConfig(n_layer=4, n_head=2, n_embd=32, vocab_size=61, block_size=96)
     first = kvgpt.Engine(strategies.model(config, 0, torch.bfloat16).to("cuda"), variant, 1, 96)
-    need = transients.serving(config, kvgpt.Variant.parse(variant), "bfloat16", 96, loads.last_chunk(96))
+    need = transients.serving(config, kvgpt.Variant.parse(variant), "bfloat16", 96, transients.last_chunk(96))
     memory = DeviceMemory(need.room(2000))
     load = loads.serving(lambda batch: kvgpt.Engine(first.model, variant, batch, 96), 96)
     found = search(lambda batch: attempt(load, batch, memory, first.model.nbytes), 2000)

@@ -7,8 +7,7 @@ import torch
 from kvgpt.caches.base import KVCache
 from kvgpt.engine import Engine
 from kvgpt.peers.base import Peer
-
-CHUNK = 64  # tokens a step: what a step allocates stays small
+from kvgpt.transients import CHUNK
 
 
 @torch.inference_mode()

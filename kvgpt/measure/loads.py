@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kvgpt.engine import Engine
-from kvgpt.measure.fill import CHUNK, fill, stand_at
+from kvgpt.measure.fill import fill, stand_at
 from kvgpt.model import GPT
+from kvgpt.transients import last_chunk
 
 
 def serving(build: Callable[[int], Engine], context: int) -> Callable[[int], Iterator[Engine]]:
@@ -34,11 +35,6 @@ def serving(build: Callable[[int], Engine], context: int) -> Callable[[int], Ite
         yield engine
 
     return stages
-
-
-def last_chunk(context: int) -> int:
-    """Tokens of the last chunk that a prompt of ``context`` - 1 is fed in."""
-    return min(CHUNK, context - 1)
 
 
 def before_last_step(engine: Engine, context: int) -> None:
