@@ -21,10 +21,12 @@ from kvgpt.report.charts import (
     pies,
     positions,
     projection,
+    roofline,
     saving,
     single,
     speedup,
     throughput,
+    timeline,
     tradeoff,
     versus,
 )
@@ -77,6 +79,9 @@ CHARTS = (
     Listed("comparison_perplexity", perplexity.compared, ("perplexity",)),
     Listed("comparison_perplexity_degradation", degradation.compared, ("perplexity",)),
     Listed("positions_streamed", positions.streamed, ("positions",)),
+    Listed("roofline", roofline.measured, ("roofline",)),
+    Listed("roofline_beside_the_original", roofline.beside_original, ("roofline",)),
+    Listed("timeline", timeline.timeline, ("roofline",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 
