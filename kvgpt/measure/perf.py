@@ -5,6 +5,7 @@ for a right that the process lacks.
 """
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -12,12 +13,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 EVENT = "cache-misses"  # of the last level
 LINE = 64  # bytes
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 MOST_PARANOID = 2  # at which a process may count its own events
-PATIENCE = 10.0  # seconds for perf to end
+PATIENCE = 10.0  # seconds for perf to answer, and to end
 READ = 64  # bytes of its answer
 
 
@@ -66,34 +68,37 @@ def _counting(out: Path) -> Iterator[None]:
     orders, theirs = os.pipe(), os.pipe()
     control = f"fd:{orders[0]},{theirs[1]}"
     words = [perf, "stat", "-x,", "-o", str(out), "-e", EVENT, "-D", "-1", "--control", control, "-p", str(os.getpid())]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    environment = {**os.environ, "LC_ALL": "C"}
-    process = subprocess.Popen(words, pass_fds=(orders[0], theirs[1]), env=environment, **streams)  # type: ignore[call-overload]  # noqa: S603 - perf, and words of ours
+    said = out.with_suffix(".log")
+    with said.open("wb") as log:
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+        streams |= {"pass_fds": (orders[0], theirs[1]), "env": {**os.environ, "LC_ALL": "C"}}
+        process = subprocess.Popen(words, **streams)  # noqa: S603 - perf, and words of ours
     os.close(orders[0])
     os.close(theirs[1])
     try:
-        _order(process, "enable", orders[1], theirs[0])
+        _order(process, "enable", orders[1], theirs[0], said)
         yield
-        _order(process, "disable", orders[1], theirs[0])
+        _order(process, "disable", orders[1], theirs[0], said)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
     finally:
         os.close(orders[1])
         os.close(theirs[0])
         process.kill()
-        process.communicate()
+        process.wait()
 
 
-def _order(process: "subprocess.Popen[bytes]", word: str, orders: int, answers: int) -> None:
+def _order(process: "subprocess.Popen[bytes]", word: str, orders: int, answers: int, said: Path) -> None:
     """Tell perf to begin or to end, and wait until it has."""
     try:
         os.write(orders, f"{word}\n".encode())
-        answer = os.read(answers, READ)
+        answer = os.read(answers, READ) if select.select([answers], [], [], PATIENCE)[0] else b""
     except BrokenPipeError:
         answer = b""
     if not answer.startswith(b"ack"):
-        said = process.communicate()[0].decode(errors="replace").strip()
-        raise Uncountable(f"perf did not {word}: {_reason(said)}")
+        process.kill()
+        process.wait()
+        raise Uncountable(f"perf did not {word}: {_reason(said.read_text(errors='replace').strip())}")
 
 
 def _reason(said: str) -> str:

@@ -99,12 +99,12 @@ def fastest(events: Iterable[Event], device: str) -> Trace:
     if not steps:
         raise ValueError(f"the profiler recorded no {STEP!r} among {len(every)} events")
     step = min(steps, key=lambda event: event.end_ns() - event.start_ns())
-    inside = [one for one in every if one.name() != STEP and _holds(step, one)]
+    inside = [event for event in every if event.name() != STEP and _holds(step, event)]
     if device == "cuda":
         ran = [event for event in inside if _on(event) == "CUDA"]
         found = [Span(_short(event.name()), *_when(event, step)) for event in _in_order(ran)]
     else:
-        ran = [one for one in inside if one.start_thread_id() == step.start_thread_id()]
+        ran = [event for event in inside if _on(event) == "CPU" and event.start_thread_id() == step.start_thread_id()]
         found = [_operator(outer, inner, step) for outer, inner in _outermost(_in_order(ran))]
     return Trace(step.end_ns() - step.start_ns(), tuple(_apart(found)))
 

@@ -41,10 +41,7 @@ class Figures:
 
     @property
     def arithmetic_intensity(self) -> float | None:
-        known = self.dram_bytes and self.total_flops is not None
-        return (
-            self.total_flops / self.dram_bytes if known and self.total_flops is not None and self.dram_bytes else None
-        )
+        return self.total_flops / self.dram_bytes if self.total_flops is not None and self.dram_bytes else None
 
     @property
     def achieved_flops(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The CSV that ``ncu --import FILE --csv --page raw`` writes: a line of names, a line of units, a line for each kernel."""
+"""The CSV that ``ncu --import FILE --csv --page raw`` writes: lines of names and of units, and one for each kernel."""
 
 import csv
 import re
@@ -26,7 +26,7 @@ class Range:
 
 
 def read(path: Path) -> dict[str, Range]:
-    """{name: what was counted}, of a file without ranges under the file's name. ValueError says what is wrong with it."""
+    """{name: what was counted}, of a file without ranges under the file's name. ValueError says what is wrong."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     if path.stat().st_size > LARGEST:

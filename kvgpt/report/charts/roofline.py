@@ -206,7 +206,7 @@ def _insights(points: Sequence[Case], size: float, rate: float, ridge: float) ->
     counted = [case for case in points if "dram_bytes_counted" in case.metrics]
     ratios = [case.metrics["dram_bytes_counted"]["value"] / case.metrics["dram_bytes"]["value"] for case in counted]
     if ratios:
-        yield f"bytes from memory, counted by the processor: {min(ratios):.2f} to {max(ratios):.2f} of the closed forms'"
+        yield f"bytes from memory, counted by the processor: {min(ratios):.2f} to {max(ratios):.2f} of the closed form"
 
 
 def _variant(case: Case) -> str:
