@@ -89,7 +89,7 @@ def _described(title: str, cases: list[Case]) -> tuple[Sequence[Panel], Iterable
     places = [point.x for one in series for point in one.points]
     low, high = min([*places, ridge]) / ROOM, max([*places, ridge]) * ROOM
     labels = f"{quantity(rate, 'B/s', 3)}, {roof.sizes(rate)}", f"{quantity(peak, 'FLOP/s', 3)}, {dtype}"
-    ceilings = [*_roof(low, high, rate, peak, labels), *_others(low, high, roof, rate, dtype)]
+    ceilings = [*_roof(low, high, rate, peak, labels, low * START), *_others(low, high, roof, rate, dtype)]
     panel = Panel(
         title,
         Axis(X, "log", low, high),
@@ -145,10 +145,9 @@ def _flops(case: Case) -> float:
     return float(case.metrics["achieved_flops"]["value"])
 
 
-def _roof(low: float, high: float, rate: float, peak: float, labels: tuple[str, str]) -> Iterator[Series]:
-    """The roof itself, whose two sides are named."""
+def _roof(low: float, high: float, rate: float, peak: float, labels: tuple[str, str], start: float) -> Iterator[Series]:
+    """The roof itself, whose two sides are named: the diagonal at ``start``."""
     ridge = peak / rate
-    start = low * START
     diagonal = Point(low, low * rate / GIGA), Point(start, start * rate / GIGA, label=labels[0])
     flat = Point(ridge, peak / GIGA, label=labels[1]), Point(high, peak / GIGA)
     yield Series("roof", "fit", (*diagonal, *flat))
@@ -229,7 +228,7 @@ def _original(title: str) -> Panel:
     places = [point.x for series in marks for point in series.points]
     low, high = min(places) / ROOM, max(places) * ROOM**2
     own, claimed = original.OWN, original.CLAIMED
-    labels = quantity(own.bandwidth, "B/s"), f"{quantity(own.flops, 'FLOP/s')}, {own.name}"
+    labels = f"{quantity(own.bandwidth, 'B/s')}, {quantity(own.flops, 'FLOP/s')}: {own.name}", ""
     flat = f"{quantity(claimed.flops, 'FLOP/s')}, {claimed.name}"
     a100 = (
         Point(own.ridge, own.flops / GIGA),
@@ -241,7 +240,11 @@ def _original(title: str) -> Panel:
         title,
         Axis(X, "log", low, high),
         Axis("GFLOP/s", "log"),
-        (*_roof(low, high, own.bandwidth, own.flops, labels), Series("other ceilings", "frontier", a100), *marks),
+        (
+            *_roof(low, high, own.bandwidth, own.flops, labels, own.ridge / 20),
+            Series("other ceilings", "frontier", a100),
+            *marks,
+        ),
         zones=_zones(own.ridge),
         rules=(Rule("x", own.ridge, label=f"ridge {own.ridge:,.4g}, published as {claimed.ridge:,.4g}"),),
     )

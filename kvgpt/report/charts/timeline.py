@@ -13,7 +13,7 @@ from kvgpt.report.profiles import Profile, profile_of, profiled
 
 WITHOUT = "no decode step was profiled"
 FINEST = 0.001  # of what is drawn: spans and gaps that are shorter than this are drawn as one with their neighbours
-HALF = 0.32  # of a row
+HALVES = dict(zip(KINDS, (0.36, 0.29, 0.13, 0.06, 0.21), strict=True))  # of a row's height: told apart without colour
 Span = tuple[str, float, float]  # kind, begin and end, as shares of the step
 
 
@@ -40,7 +40,7 @@ def _drawn(cases: Sequence[Case], low: float, high: float) -> Iterator[Series]:
     for row, case in enumerate(reversed(cases)):
         spans = [*_joined(_within(_spans(profile_of(case)), low, high), FINEST * (high - low))]
         for one in KINDS:
-            corners = [corner for name, *ends in spans if name == one for corner in _corners(row, *ends)]
+            corners = [corner for name, *ends in spans if name == one for corner in _corners(row, HALVES[one], *ends)]
             if corners:
                 first = Point(*corners[0], cases=(case,))  # one is enough for a reader who leaves this variant out
                 points = (first, *(Point(*corner) for corner in corners[1:]))
@@ -74,9 +74,9 @@ def _joined(spans: Iterable[Span], finest: float) -> Iterator[Span]:
         yield held
 
 
-def _corners(row: int, start: float, end: float) -> list[tuple[float, float]]:
+def _corners(row: int, half: float, start: float, end: float) -> list[tuple[float, float]]:
     """Of a rectangle on the foot of a row: one after the other these make one polygon, along the foot."""
-    left, right, foot, top = round(100 * start, 3), round(100 * end, 3), row - HALF, row + HALF
+    left, right, foot, top = round(100 * start, 3), round(100 * end, 3), row - half, row + half
     return [(left, foot), (left, top), (right, top), (right, foot)]
 
 
@@ -88,4 +88,5 @@ def _insights(cases: Sequence[Case]) -> Iterator[str]:
     yield f"{what} a token: {listed(counts)}"
     empty = [f"{name} {100 * profile_of(case).share_of_gaps:.0f}%" for name, case in rows.items()]
     yield f"white, where {'the GPU' if on_gpu else 'torch'} was asked for nothing: {listed(empty)}"
+    yield "the taller the more there is to compute: attention, products, elementwise, copies, views"
     yield "profiled, which slows a step down: shares count here, not seconds"
