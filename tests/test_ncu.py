@@ -9,7 +9,8 @@ import torch
 from fake_ncu import BYTES, FADD, FFMA, FMUL, HMMA, ORIGINAL, TENSOR, TIME
 
 from kvgpt import cli
-from kvgpt.measure.ncu import capture, counted, counters, exported
+from kvgpt.costs import Demand
+from kvgpt.measure.ncu import capture, captured, counted, counters, exported
 from kvgpt.measure.ncu.counted import Known
 
 KNOWN = Known(bytes=1e9, flops=1e12)
@@ -77,8 +78,6 @@ def test_operations_are_withheld_where_a_known_product_is_counted_wrongly():
 
 
 def test_the_document_holds_the_closed_forms_beside():
-    from kvgpt.costs import Demand
-
     one = figures([*fake_ncu.calibration(KNOWN), step()])["v1__decode"]
     made = counted.document(one, Demand(flops=one.total_flops / 2, bytes=1.9e9), {"model": "gpt2-medium"})
     assert made["counted_over_predicted"] == {"dram_bytes": pytest.approx(2e9 / 1.9e9), "total_flops": 2.0}
@@ -209,22 +208,80 @@ def test_without_the_tool_the_fix_is_named(tmp_path):
         capture.find(str(tmp_path / "absent"))
 
 
+def test_a_command_that_is_skipped_leaves_nothing_and_ends_with_one(tmp_path, monkeypatch, capsys):
+    from kvgpt.measure import device
+
+    monkeypatch.setattr(device, "unusable", lambda name: None)
+    path, _ = fake_ncu.install(tmp_path / "bin", said="==ERROR== ERR_NVGPUCTRPERM", code=1)
+    assert cli.main(["roofline", "--ncu", path, f"--out={tmp_path / 'out'}"]) == 1
+    assert "NVreg_RestrictProfilingToAdminUsers=0" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 # the command
 
 
-def test_the_command_makes_a_file_for_each_range(tmp_path, capsys):
-    path = tmp_path / "roofline.csv"
+def capture_of(folder, file="v1_decode_metrics.json"):
+    """A table of a known capture and of one range that nobody asked for, and the file beside it."""
+    path = folder / "roofline.csv"
     path.write_text(fake_ncu.table([*fake_ncu.calibration(KNOWN), step(), *of_original()[:4]]))
-    form = {"flops": 3e11, "bytes": 1.9e9}
-    ranges = {"v1__decode": {"file": "v1_decode_metrics.json", "variant": "v1", "predicted": form}}
-    (tmp_path / "capture.json").write_text(json.dumps({"known": vars(KNOWN), "ranges": ranges, "model": "gpt2-medium"}))
-    assert cli.main(["roofline", "--from", str(path), "--out", str(tmp_path / "out")]) == 0
-    assert {one.name for one in (tmp_path / "out").iterdir()} == {"v1_decode_metrics.json", "v0__prefill_metrics.json"}
+    form = Demand(flops=3e11, bytes=1.9e9)
+    phases = {
+        "v1__decode": captured.Phase(file, {"variant": "v1"}, form),
+        "v2__decode": captured.Phase("v2_decode_metrics.json", {"variant": "v2"}, form),
+    }
+    captured.write(folder, captured.Captured({"model": "gpt2-medium"}, KNOWN, phases))
+    return path
+
+
+def test_the_command_makes_a_file_for_each_range(tmp_path, capsys):
+    assert cli.main(["roofline", "--from", str(capture_of(tmp_path)), "--out", str(tmp_path / "out")]) == 0
+    assert {one.name for one in (tmp_path / "out").iterdir()} == {
+        "v1_decode_metrics.json",
+        "v0__prefill_metrics.json",
+    }
     made = json.loads((tmp_path / "out/v1_decode_metrics.json").read_text())
     assert made["dram_bytes"] == 2e9 and made["counted_over_predicted"]["dram_bytes"] == pytest.approx(2 / 1.9)
-    assert made["capture"]["model"] == "gpt2-medium"
+    assert made["capture"] == {"model": "gpt2-medium", "variant": "v1"}
     shown = capsys.readouterr().out
     assert "1.053" in shown and "withheld: no counter of the tensor cores" in shown
+    assert "missing: no kernel of v2__decode was captured" in shown
+
+
+def test_no_name_in_a_capture_leads_out_of_the_folder(tmp_path):
+    path = capture_of(tmp_path, file="../../escaped.json")
+    assert cli.main(["roofline", "--from", str(path), "--out", str(tmp_path / "a/b/out")]) == 0
+    assert len([*(tmp_path / "a/b/out").iterdir()]) == 2 and not [*tmp_path.rglob("escaped.json")]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"known": {"x": 1}, "phases": {}, "about": {}}', '{"known": 1}'])
+def test_a_capture_that_says_something_else_is_refused(tmp_path, capsys, content):
+    path = capture_of(tmp_path)
+    (tmp_path / captured.NAME).write_text(content)
+    assert cli.main(["roofline", "--from", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert captured.NAME in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_whole_capture_goes_from_the_tool_to_the_files(tmp_path, monkeypatch, capsys):
+    """The command on a machine that is said to have a GPU, with a tool that has captured already."""
+    from kvgpt.measure import device
+
+    monkeypatch.setattr(device, "unusable", lambda name: None)
+    monkeypatch.setattr(device, "describe", lambda name: {"kind": "cuda", "name": "an imagined GPU"})
+    from kvgpt.measure.ncu import steps
+
+    monkeypatch.setattr(steps, "known", lambda name: KNOWN)
+    path, notes = fake_ncu.install(tmp_path / "bin", fake_ncu.table([*fake_ncu.calibration(KNOWN), step()]))
+    words = ["--variants=v1", "--phases=decode", "--batch-size=64", f"--out={tmp_path / 'out'}"]
+    assert cli.main(["roofline", "--ncu", path, *words]) == 0
+    assert {one.name for one in (tmp_path / "out").iterdir()} == {
+        "roofline.ncu-rep", "roofline.csv", "capture.json", "v1_decode_metrics.json"
+    }  # fmt: skip
+    made = json.loads((tmp_path / "out/v1_decode_metrics.json").read_text())
+    assert made["capture"]["device"]["name"] == "an imagined GPU" and made["capture"]["batch_size"] == 64
+    assert made["predicted"]["dram_bytes"] > 64 * 512 * 98_304, "the cache of 64 sequences, read once"
+    (ran,) = [one for one in map(ast.literal_eval, notes.read_text().splitlines()) if "--nvtx" in one]
+    assert ran[ran.index("--steps") - 1 :][:2] == ["roofline", "--steps"] and "--batch-size=64" in ran
+    assert "v1__decode" in capsys.readouterr().out
 
 
 def test_the_command_refuses_what_is_no_table_and_unknown_names(tmp_path, capsys):
@@ -233,6 +290,7 @@ def test_the_command_refuses_what_is_no_table_and_unknown_names(tmp_path, capsys
     assert cli.main(["roofline", "--steps", "--device", "cpu", "--phases", "training"]) == 2
     assert "known: prefill, decode" in capsys.readouterr().err
     assert cli.main(["roofline", "--steps", "--device", "cpu", "--variants", "v9"]) == 2
+    assert cli.main(["roofline", "--ncu", "--device", "cpu"]) == 2
     assert not [*tmp_path.iterdir()]
 
 

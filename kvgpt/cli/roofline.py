@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from kvgpt.measure.ncu.counted import Figures
     from kvgpt.measure.ncu.steps import Asked
 
-CAPTURE = "capture.json"  # beside what was captured: of what
-LARGEST = 2**20  # bytes of it
+GIVEN = ("variants", "phases", "batch_size", "context", "model", "weights", "dtype", "device")  # to the run under ncu
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,6 +49,8 @@ def roofline(parsed: argparse.Namespace) -> int:
     from kvgpt.measure import device
 
     asked = _asked(parsed)
+    if parsed.ncu and parsed.device != "cuda":
+        raise ValueError(f"device={parsed.device!r}: --ncu counts on a GPU: leave --device out")
     if reason := device.unusable(parsed.device):
         print(f"kvgpt roofline: skipped: {reason.partition(': ')[0]}: nothing to count here", file=sys.stderr)
         return 1
@@ -85,11 +86,11 @@ def _steps(parsed: argparse.Namespace, asked: "Sequence[Asked]") -> int:
 
 def _capture(parsed: argparse.Namespace, asked: "Sequence[Asked]") -> int:
     """Run this command's ``--steps`` under ncu, keep the report and its CSV, and say what was counted."""
+    from contextlib import suppress
     from dataclasses import asdict
 
-    from kvgpt import strict_json
     from kvgpt.measure import device
-    from kvgpt.measure.ncu import capture, counted, steps
+    from kvgpt.measure.ncu import capture, captured, counted, steps
     from kvgpt.report import whole
 
     config = _config(parsed.model)
@@ -102,27 +103,17 @@ def _capture(parsed: argparse.Namespace, asked: "Sequence[Asked]") -> int:
         report = capture.capture(tool, words, names, (parsed.out / "roofline.ncu-rep").absolute())
         exported = capture.export(tool, report)
     except capture.Skipped as reason:
+        with suppress(OSError):
+            parsed.out.rmdir()  # where it is empty, and so of this run
         print(f"kvgpt roofline: skipped: {reason}", file=sys.stderr)
         return 1
-    of = {
-        "ncu": tool.version,
-        "device": device.describe(parsed.device),
-        "model": parsed.model,
-        "weights": parsed.weights,
-        "dtype": parsed.dtype,
-        "known": asdict(steps.known(parsed.device)),
-        "ranges": {
-            one.name: {**asdict(one), "file": one.file, "predicted": asdict(one.predicted(config, parsed.dtype))}
-            for one in asked
-        },
-    }
-    strict_json.write(parsed.out / CAPTURE, of)
+    about = {"ncu": tool.version, "device": device.describe(parsed.device)}
+    about |= {name: getattr(parsed, name) for name in ("model", "weights", "dtype")}
+    phases = {one.name: captured.Phase(one.file, asdict(one), one.predicted(config, parsed.dtype)) for one in asked}
+    captured.write(parsed.out, captured.Captured(about, steps.known(parsed.device), phases))
     path = whole.write(parsed.out / "roofline.csv", exported)
     print(f"kept {report}")
     return _read(path, parsed.out)
-
-
-GIVEN = ("variants", "phases", "batch_size", "context", "model", "weights", "dtype", "device")
 
 
 def _config(model: str) -> "GPTConfig":
@@ -136,25 +127,23 @@ def _config(model: str) -> "GPTConfig":
 def _read(path: Path, out: Path) -> int:
     """Make figures of an exported CSV: a JSON for each range, and a table of what was counted beside what it should."""
     from kvgpt import strict_json
-    from kvgpt.costs import Demand
-    from kvgpt.measure.ncu import counted, exported
+    from kvgpt.measure.ncu import captured, counted, exported
     from kvgpt.report import whole
 
-    beside = path.parent / CAPTURE
-    of = strict_json.read(beside, LARGEST, "what was captured") if beside.is_file() else {}
-    known = counted.Known(**of["known"]) if "known" in of else None
-    ranges = exported.read(path)
+    of, ranges = captured.beside(path), exported.read(path)
+    found = counted.figures(ranges, of.known)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for one in counted.figures(ranges, known):
-        asked: Mapping[str, Any] = of.get("ranges", {}).get(one.name, {})
-        predicted = Demand(**asked["predicted"]) if "predicted" in asked else None
-        file = asked.get("file", f"{whole.stem(one.name)}_metrics.json")
-        strict_json.write(out / file, counted.document(one, predicted, {**of, "ranges": None, **asked} if of else None))
+    for one in found:
+        phase = of.phases.get(one.name)
+        name, predicted = (phase.file, phase.predicted) if phase else (f"{one.name}_metrics.json", None)
+        strict_json.write(out / whole.stem(name), counted.document(one, predicted, of.about_phase(one.name)))
         rows.append(_row(one, predicted))
     print(*columns(HEADINGS, rows), sep="\n")
-    reasons = {why for one in counted.figures(ranges, known) for why in one.withheld.values()}
-    print(*(f"withheld: {why}" for why in sorted(reasons)), sep="\n", end="\n" if reasons else "")
+    for why in sorted({why for one in found for why in one.withheld.values()}):
+        print(f"withheld: {why}")
+    for name in captured.lacking(of, ranges):
+        print(f"missing: no kernel of {name} was captured")
     print(f"wrote {len(rows)} files in {out}")
     return 0
 
