@@ -7,9 +7,9 @@ import rooflines
 from rooflines import PEAKS, READ
 
 from kvgpt.report import original_roofline as original
+from kvgpt.report import publication
 from kvgpt.report.chart import Missing
-from kvgpt.report.charts import charts, roofline, timeline
-from kvgpt.report.drawing import draw
+from kvgpt.report.charts import CHARTS, charts, roofline, timeline
 from kvgpt.report.kinds import kind
 
 
@@ -185,8 +185,13 @@ def test_kinds_are_told_by_names():
     assert {name: kind(name) for name in names} == names
 
 
-def test_all_three_are_drawn(tmp_path):
-    made, _ = charts(rooflines.results())
+def test_the_report_has_all_three_under_their_names_with_their_points_and_tables(tmp_path):
+    results = rooflines.results()
+    made, _ = charts(results)
     assert [chart.name for chart in made] == ["roofline", "roofline_beside_the_original", "timeline"]
-    written = draw(made, tmp_path)
-    assert {path.name for path in written} == {f"{chart.name}.{suffix}" for chart in made for suffix in ("png", "pdf")}
+    publication.publish(results, tmp_path)
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert figures == {f"{chart.name}.{suffix}" for chart in made for suffix in ("png", "pdf")}
+    assert {path.stem for path in (tmp_path / "points").iterdir()} == {chart.name for chart in made}
+    assert {"where_time_goes.csv", "fuse_next.csv"} <= {path.name for path in (tmp_path / "tables").iterdir()}
+    assert {"roofline", "roofline_beside_the_original", "timeline"} <= {listed.name for listed in CHARTS}

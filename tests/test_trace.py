@@ -57,8 +57,8 @@ STEPS = [  # a slow step, and a fast one of 100 ns that begins at 1,000
     Event(STEP, 0, 900),
     Event("aten::linear", 10, 800),
     Event(STEP, 1000, 1100),
+    Event("aten::addmm", 1010, 1038, work=64),  # begins with what calls it
     Event("aten::linear", 1010, 1040, operands=MATRIX),
-    Event("aten::addmm", 1012, 1038, work=64),
     Event("aten::view", 1050, 1052, operands=(([1, 4], "float"),)),
     Event("aten::embedding", 1060, 1070, operands=(([257, 4], "float"), ([1, 1], "long int"))),
     Event("aten::mul", 1020, 1030, thread=2),

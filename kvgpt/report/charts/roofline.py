@@ -19,7 +19,7 @@ from kvgpt.report.select import axis, grouped, models
 
 GIGA = 1e9
 ROOM = 3.0  # times beyond the outermost points and the ridge
-START = 2.0  # times the left end is where diagonals are named, and as far from the right end flat ones are
+START = 2.0  # times the left end is where diagonals are named; as far from the right end are the others
 ALIKE = 1.5  # blocks that are read at rates within this factor have one line
 PHASES = {"prefill": False, "decode": True}  # phase -> whether its marks are hollow
 SIGNS = {"batch_size": "B", "context": "S"}
