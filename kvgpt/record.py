@@ -40,6 +40,7 @@ METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "throughput": ("token/s", "higher"),
     "flops": ("1", "lower"),
     "dram_bytes": ("B", "lower"),
+    "dram_bytes_counted": ("B", "lower"),  # by the processor, as lines that its last cache did not have
     "arithmetic_intensity": ("FLOP/B", "higher"),
     "achieved_flops": ("FLOP/s", "higher"),
     "achieved_bandwidth": ("B/s", "higher"),
@@ -53,6 +54,7 @@ METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "read_bandwidth": ("B/s", "higher"),
     "copy_bandwidth": ("B/s", "higher"),
     "matmul_rate": ("FLOP/s", "higher"),
+    "kernels_per_token": ("1", "lower"),  # of a decode step: what a GPU was asked to run, or torch on a CPU
     "weights_bytes": ("B", "lower"),
     "cache_bytes": ("B", "lower"),
     "cache_bytes_formula": ("B", "lower"),

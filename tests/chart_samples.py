@@ -138,7 +138,7 @@ def pies():
 
 
 def scatter():
-    """Marks with labels, hollow ones, a frontier, a region, quadrants; a roofline; changes around zero."""
+    """Marks with labels, hollow ones, a frontier, a region, quadrants; a roofline; changes around zero; spans."""
     points = {name: (100.0 * place, cost) for place, (name, cost) in enumerate(VARIANTS.items(), 1)}
     marks = tuple(
         Series(
@@ -182,7 +182,19 @@ def scatter():
         for place, (name, value) in enumerate(zip(names, (0.0, -0.02, 0.05, 3489.0), strict=True))
     )
     symlog = Panel("changes", Axis("", "names", names=names), Axis("change (%)", "symlog"), changes)
-    return Chart("scatter", "Scatter", (trade, roofline, symlog))
+    return Chart("scatter", "Scatter", (trade, roofline, symlog, timeline()))
+
+
+def timeline():
+    """Two spans of v1 below one of v0, a polygon each."""
+    rows = (("v1", ((0.0, 30.0), (50.0, 90.0))), ("v0", ((10.0, 100.0),)))
+    series = []
+    for row, (name, spans) in enumerate(rows):
+        corners = [(x, row + y) for low, high in spans for x, y in ((low, -0.3), (low, 0.3), (high, 0.3), (high, -0.3))]
+        first = Point(*corners[0], cases=(CASES[name, 256, 1],))
+        points = (first, *(Point(*corner) for corner in corners[1:]))
+        series.append(Series("attention", "spans", points, phase="attention", in_legend=not row))
+    return Panel("a step", Axis("share of the step (%)"), Axis("", "names", names=("v1", "v0")), tuple(series))
 
 
 def every_look():

@@ -77,6 +77,7 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
         "perplexity": 2 * 7,
         "positions": 5 * 5,
         "floor": 8,
+        "roofline": 2 * 7 + 2,  # prompts and decode steps, and the rate of products in two dtypes
     }
     first = [made["variant"] for made in records["latency"]][:9]
     assert first == [*ORDER, "dense-cat", "dense+matmul"], "variants of one workload are adjacent"
@@ -126,7 +127,23 @@ def positions(workload, figures):
     assert workload["max_length"] == (workload["new_tokens"] if "interpolate" in workload["positions"] else 16)
 
 
+def roofline(workload, figures):
+    if "probe" in workload:
+        assert (
+            figures["matmul_rate"] > 0
+            and figures["read_bandwidth"] > 0
+            and workload["dtype"] in ("float32", "bfloat16")
+        )
+        return
+    assert figures["arithmetic_intensity"] == pytest.approx(figures["flops"] / figures["dram_bytes"])
+    time = {"prefill": "time_to_first_token", "decode": "per_token_latency"}[workload["phase"]]
+    assert figures["achieved_flops"] * figures[time] == pytest.approx(figures["flops"])
+    assert ("kernels_per_token" in figures) == (workload["phase"] == "decode")
+    assert figures.get("kernels_per_token", 20) > 2 * 8, "two layers of eight operators at least"
+
+
 FAMILIES = {
+    "roofline": roofline,
     "latency": latency,
     "memory": memory,
     "capacity": capacity,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import fake_ncu
 import pytest
 import torch
 from fake_nvml import UUID, FakeNvml
@@ -39,6 +40,19 @@ def test_without_a_gpu_no_figure_of_one_is_shown():
         assert not [what for what in listed if what.startswith("GPU sm")]
     for what in ("device cuda", "allocator", "last-level cache"):
         assert (listed[what].works, listed[what].said) == (False, "torch sees no CUDA device")
+
+
+def test_which_counters_work_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "install" in found()["a CPU's counters"].said and not found()["a CPU's counters"].works
+    assert found()["a GPU's counters"].said == "torch sees no CUDA device"
+    monkeypatch.setattr(doctor.devices, "no_cuda", lambda: None)
+    counters = {one.what: one for one in doctor._counters()}
+    assert "no ncu on PATH" in counters["a GPU's counters"].said
+    path, _ = fake_ncu.install(tmp_path)
+    counters = {one.what: one for one in doctor._counters()}
+    assert counters["a GPU's counters"].works is None and "ncu 2025.1.0.0" in counters["a GPU's counters"].said
+    assert path == str(tmp_path / "ncu")
 
 
 def test_each_reading_of_a_gpu_is_listed_with_its_value_or_why_not():

@@ -99,6 +99,15 @@ def test_a_band_is_between_its_bounds_and_a_region_within_its_corners():
     assert {tuple(corner) for corner in region.get_xy()} == {(point.x, point.y) for point in CURVE}
 
 
+def test_spans_are_filled_between_their_corners_and_have_a_patch_in_the_legend():
+    figure = drawn(panel(Series("attention", "spans", CURVE, phase="attention")))
+    (filled,) = [patch for patch in figure.axes[0].patches if type(patch) is Polygon]
+    assert {tuple(corner) for corner in filled.get_xy()} == {(point.x, point.y) for point in CURVE}
+    assert filled.get_alpha() is None and to_hex(filled.get_facecolor()).upper() == PHASES["attention"]
+    (sample,) = figure.legends[0].get_patches()
+    assert to_hex(sample.get_facecolor()).upper() == PHASES["attention"]
+
+
 def whiskers(axes):
     return [path.vertices[:, 1].tolist() for one in axes.collections for path in one.get_paths() if len(path) == 2]
 

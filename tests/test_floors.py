@@ -90,6 +90,29 @@ def test_a_working_set_that_fits_the_last_level_cache_is_marked(cache, marked):
     assert one["details"]["working_set"] == 1_000_000 and one["details"].get("in_cache") is marked
 
 
+def test_the_roof_is_shown_as_the_best_of_all_probes_has_it():
+    probes, one = [sound(), roof.Roof(read={100: 70.0, 1000: 30.0}, copy=90.0, flops=2e3)], made(4.0)
+    floors = Floors(lambda: probes.pop(0))
+    floors.show(one)
+    assert one["metrics"]["read_bandwidth"]["value"] == 20.0 and one["metrics"]["copy_bandwidth"]["value"] == 20.0
+    floors.finish()
+    assert one["metrics"]["read_bandwidth"]["value"] == 30.0 and one["metrics"]["copy_bandwidth"]["value"] == 90.0
+    assert one["details"]["read"] == {"10": 100.0, "100": 70.0, "1000": 30.0}
+    record.check(one)
+
+
+def test_a_point_above_its_roof_is_a_time_under_its_floor():
+    """The rule for times holds points of a roofline to their roof: at 2 FLOP/B and 20 B/s, to 40 FLOP/s."""
+    asked = Demand(flops=80.0, bytes=40.0)
+    for seconds, ok in ((2.0, True), (1.95, True), (1.9, False)):
+        one = made(seconds)
+        floors = Floors(lambda: roof.Roof(read={1000: 20.0}, copy=1.0, flops=1e3))
+        floors.judge(one, Claim("per_token_latency", [asked], working_set=1e6))
+        floors.finish()
+        achieved, above = work([asked], seconds)["achieved_flops"]["value"], 1.03 * 40.0
+        assert one["validity"]["ok"] is ok is (achieved <= above)
+
+
 def test_work_is_what_the_closed_forms_say():
     figures = work([Demand(30.0, 10.0), Demand(10.0, 10.0)], seconds=4.0)
     assert {name: figure["value"] for name, figure in figures.items()} == {

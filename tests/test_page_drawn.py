@@ -165,6 +165,7 @@ def test_every_form_is_drawn(seen):
     assert shapes["curves"]["fit"] == 1
     assert shapes["columns"]["bar"] == 2 * variants + 2 * variants * phases
     assert shapes["pies"]["slice"] == 2 * phases
+    assert shapes["scatter"]["bar"] == 2  # polygons of spans
     assert shapes["scatter"]["frontier"] == 2 and shapes["scatter"]["band"] == 1
 
 

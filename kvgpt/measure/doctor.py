@@ -14,8 +14,9 @@ import torch
 from kvgpt import checkpoint, manifest, plain
 from kvgpt.config import SHIPPED
 from kvgpt.measure import device as devices
-from kvgpt.measure import memory
+from kvgpt.measure import memory, perf
 from kvgpt.measure.host import Host
+from kvgpt.measure.ncu import capture
 from kvgpt.measure.nvml import UNITS, Gpu
 
 COMPILERS = ("g++", "clang++", "c++")
@@ -48,6 +49,7 @@ def examine(device: str, gpu: Gpu | None = None, host: Host | None = None) -> li
         *_instruments(device),
         *_processors(host),
         *_gpu(gpu or devices.gpu("cuda")),
+        *_counters(),
         *_software(device),
         *_files(checkpoint.SHIPPED),
     ]
@@ -132,6 +134,19 @@ def _reading(gpu: Gpu, name: str, value: object) -> Finding:
     if isinstance(value, int | float) and name in UNITS:
         return Finding(label, True, plain.quantity(value, UNITS[name]))
     return Finding(label, True, (", ".join(value) or "none") if isinstance(value, tuple) else str(value))
+
+
+def _counters() -> Iterator[Finding]:
+    why = perf.why_not()
+    yield Finding("a CPU's counters", not why, why or "perf counts what the last cache did not have")
+    cuda = devices.no_cuda()
+    try:
+        tool = capture.find()
+    except capture.Skipped as reason:
+        yield Finding("a GPU's counters", False, cuda or str(reason))
+    else:
+        said = f"ncu {tool.version}; `kvgpt roofline --ncu` asks the driver, which may let administrators alone"
+        yield Finding("a GPU's counters", False if cuda else None, cuda or said)
 
 
 def _software(device: str) -> Iterator[Finding]:

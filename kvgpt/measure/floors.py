@@ -35,6 +35,7 @@ class Floors:
         self.last_level_cache = last_level_cache
         self._probe = probe
         self._judged: list[tuple[dict[str, Any], Claim]] = []
+        self._shown: list[dict[str, Any]] = []
 
     def judge(self, record: dict[str, Any], claim: Claim) -> None:
         """Put the claim's floor beside its time."""
@@ -45,14 +46,27 @@ class Floors:
             details["in_cache"] = claim.working_set <= self.last_level_cache
         self._set(record["metrics"], claim)
 
+    def show(self, record: dict[str, Any]) -> None:
+        """Put the roof itself into a record: how fast memory is read and copied, and, in ``details``, every block."""
+        self._shown.append(record)
+        self._reveal(record)
+
     def finish(self) -> None:
         """Probe once more, and hold every time to the best of all probes; what is under its floor is not valid."""
         self.roof.raise_to(self._probe())
+        for record in self._shown:
+            self._reveal(record)
         for record, claim in self._judged:
             least, time = self._set(record["metrics"], claim), record["metrics"][claim.time]["value"]
             if time * TOLERANCE < least:
                 note = f"{claim.time} of {time:.4g} s is under its floor of {least:.4g} s"
                 record["validity"] = {"ok": False, "notes": [*record["validity"]["notes"], note]}
+
+    def _reveal(self, record: dict[str, Any]) -> None:
+        rates = {"read_bandwidth": self.roof.bandwidth(max(self.roof.read)), "copy_bandwidth": self.roof.copy}
+        record["metrics"] |= {name: metric(name, rate) for name, rate in rates.items()}
+        blocks = {str(size): self.roof.bandwidth(size) for size in sorted(self.roof.read)}
+        record["details"] = {**record.get("details", {}), "read": blocks}
 
     def _set(self, metrics: dict[str, Any], claim: Claim) -> float:
         floor, fraction = NAMES[claim.time]

@@ -43,6 +43,7 @@ AXES = {  # field of a workload -> how it reads
     "context": "context={}",
     "batch_size": "B={}",
     "mode": "{}",
+    "phase": "{}",
     "positions": "{}",
 }
 USUAL = {"prompt": 1}  # goes without saying

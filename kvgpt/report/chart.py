@@ -21,6 +21,7 @@ Form = Literal[
     "projection",  # the same beyond it, dashed
     "band",  # between the points' low and high, shaded
     "region",  # a polygon through the points, shaded
+    "spans",  # the same, filled: what went on from here to there
     "frontier",  # a dashed line without markers, nobody's
 ]
 

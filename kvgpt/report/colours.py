@@ -10,6 +10,14 @@ PHASES = {
     "head": "#2E6B4D",
     "other": "#8C8C8C",
 }
+KINDS = {  # of what runs in a step: each near the phase that it is most of
+    "attention": PHASES["attention"],
+    "products": PHASES["mlp"],
+    "elementwise": PHASES["head"],
+    "copies": PHASES["embedding"],
+    "views": PHASES["other"],
+}
+PARTS = KINDS | PHASES  # all that a series can be a part of
 TONES = {"good": "#1E7145", "fair": "#805B00", "poor": "#B3261E", "neutral": "#555555"}  # of lines and texts
 PALE = {"good": "#DDEFE3", "fair": "#FBF1D5", "poor": "#F8DEDC", "neutral": "#EEEEEE"}  # of what is shaded
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from kvgpt.recipes import Style, styles
 from kvgpt.report.chart import Chart, Panel, Series
-from kvgpt.report.colours import PHASES
+from kvgpt.report.colours import PARTS
 
 NEUTRAL = tuple(Style(grey, marker) for grey, marker in (("#5A5A5A", "o"), ("#8A8A8A", "s"), ("#2E2E2E", "D")))
 REPEATED = ("-", "--", ":", "-.")  # lines of one variant's second, third, ... series in a panel
@@ -44,8 +44,8 @@ def of_panel(panel: Panel, variants: Mapping[str, Style]) -> list[Look]:
 def _style(series: Series, variants: Mapping[str, Style], neutral: int) -> Style:
     if series.variant is not None:
         return variants[series.variant]
-    if series.phase is not None and series.phase in PHASES:
-        return Style(PHASES[series.phase], "o")
+    if series.phase is not None and series.phase in PARTS:
+        return Style(PARTS[series.phase], "o")
     return NEUTRAL[neutral % len(NEUTRAL)]
 
 

@@ -22,11 +22,13 @@ from kvgpt.report.charts import (
     pies,
     positions,
     projection,
+    roofline,
     saving,
     sharing,
     single,
     speedup,
     throughput,
+    timeline,
     tradeoff,
     versus,
 )
@@ -81,6 +83,9 @@ CHARTS = (
     Listed("perplexity_by_position", by_position.compared, ("perplexity",)),
     Listed("positions_streamed", positions.streamed, ("positions",)),
     Listed("sharing_bytes_perplexity", sharing.ways, ("sharing",)),
+    Listed("roofline", roofline.measured, ("roofline",)),
+    Listed("roofline_beside_the_original", roofline.beside_original, ("roofline",)),
+    Listed("timeline", timeline.timeline, ("roofline",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 

@@ -91,7 +91,7 @@ def paint(drawn: Drawn) -> None:
 
 def sample(series: Series, look: Look) -> Artist:
     """What stands for a series in the legend."""
-    if series.form in (*BARS, "slices"):
+    if series.form in (*BARS, "slices", "spans"):
         return Patch(**_filled(look))
     if series.form in ("band", "region"):
         return Patch(facecolor=look.style.colour, alpha=SHADE + 0.1, linewidth=0)
@@ -181,6 +181,11 @@ def _paint_region(drawn: Drawn) -> None:
     drawn.axes.fill(_xs(points), _ys(points), color=drawn.look.style.colour, alpha=SHADE, linewidth=0, zorder=1.2)
 
 
+def _paint_spans(drawn: Drawn) -> None:
+    points = drawn.series.points
+    drawn.axes.fill(_xs(points), _ys(points), color=drawn.look.style.colour, linewidth=0, zorder=2)
+
+
 PAINTERS: dict[Form, Callable[[Drawn], None]] = {
     "line": _paint_line,
     "marks": _paint_line,
@@ -191,6 +196,7 @@ PAINTERS: dict[Form, Callable[[Drawn], None]] = {
     "stack": _paint_bars,
     "band": _paint_band,
     "region": _paint_region,
+    "spans": _paint_spans,
 }
 
 

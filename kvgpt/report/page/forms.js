@@ -3,7 +3,7 @@
 // A sheet has its scales ``x`` and ``y``, ``under`` for what is clipped at the axes and ``over`` for what is not,
 // ``ground`` where bars stand, ``slot`` for their places, ``targets`` to be read, ``labels`` and ``drawn`` boxes.
 
-const LAYERS = ["region", "band", "bars", "stack", "frontier", "fit", "projection", "line", "marks"];
+const LAYERS = ["region", "band", "spans", "bars", "stack", "frontier", "fit", "projection", "line", "marks"];
 const SPREAD = ["band", "bars", "line", "marks"]; // of which intervals are drawn
 const isNumber = Number.isFinite;
 
@@ -82,12 +82,16 @@ function region(sheet, series, look) {
   sheet.under.append(tint(svg("path", { d: path(places(sheet, series), true), class: "band" }), look));
 }
 
+function spans(sheet, series, look) {
+  sheet.under.append(tint(svg("path", { d: path(places(sheet, series), true), class: "bar" }), look));
+}
+
 function line(sheet, series, look) {
   curve(sheet, series, look);
   marks(sheet, series, look);
 }
 
-const FORMS = { line, marks, bars, stack, fit: curve, projection: curve, band, region, frontier: curve };
+const FORMS = { line, marks, bars, stack, fit: curve, projection: curve, band, region, spans, frontier: curve };
 
 // Bars of several series share the place at their x; one that stands alone there has all of it.
 function slots(panel, x) {

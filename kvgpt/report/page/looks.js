@@ -52,7 +52,7 @@ function marker(look, x, y, faint, r = 4) {
   return svg("path", { d: path(outline(look.marker, x, y, r), true), ...attributes });
 }
 
-const AREAS = { bars: "bar", stack: "bar", slices: "bar", band: "band", region: "band" };
+const AREAS = { bars: "bar", stack: "bar", slices: "bar", band: "band", region: "band", spans: "bar" };
 
 // A small picture of a series, for legends and the filter.
 function swatch(look, form, faint = false) {

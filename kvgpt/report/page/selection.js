@@ -1,7 +1,7 @@
 // What a reader's choice leaves of a panel. A choice says what is left out, so what it does not name stays.
 
 const EVERYTHING = { variants: new Set(), batches: new Set(), from: -Infinity, to: Infinity };
-const WHOLE = ["frontier", "region"]; // what is no longer true when one of its points is missing
+const WHOLE = ["frontier", "region", "spans"]; // what is no longer true when one of its points is missing
 const CURVED = ["fit", "projection", "band"];
 const MEASURED = ["line", "marks", "bars", "stack", "slices"];
 

@@ -14,6 +14,7 @@ from kvgpt.report.tables import (
     capacity,
     latex,
     markdown,
+    operators,
     perplexity,
     phases,
     spreadsheet,
@@ -40,7 +41,7 @@ PRINTED: tuple[Maker, ...] = (  # of a paper too: break-even has a row for every
     capacity.capacity,
     perplexity.perplexity,
 )
-MAKERS = (*PRINTED, _break_even)
+MAKERS = (*PRINTED, operators.where_time_goes, operators.fuse_next, _break_even)
 PAGES: dict[str, tuple[str, tuple[Maker, ...]]] = {
     # Markdown file -> its heading, and what makes its tables
     "summary.md": ("Summary", (summary.summary, use_cases.use_cases)),
