@@ -3,6 +3,8 @@
 from kvgpt.measure.roof import MIB, SIZES, Roof, copying, multiplying, reading
 from kvgpt.options import SETTINGS
 
+ALONE = "the floor family probes a device by itself; each rank's floors come from its own probes"
+
 
 def pytest_generate_tests(metafunc):
     if "mebibytes" in metafunc.fixturenames:
