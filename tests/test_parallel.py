@@ -17,7 +17,7 @@ from rank_answers import CASES, CONFIG, IDS, SHAPES
 from safetensors.torch import load_file
 
 import kvgpt
-from kvgpt import costs, parallel
+from kvgpt import cli, costs, parallel
 from kvgpt.conformance import oracle, strategies, tolerances, uncached
 from kvgpt.measure.lockstep import Lockstep
 from kvgpt.parallel import ALONE, Part
@@ -130,7 +130,7 @@ def test_each_rank_holds_half_the_cache_and_its_share_of_the_weights(of_ranks, o
     ],
 )
 def test_heads_that_cannot_be_shared_out_are_named_with_the_sizes_that_work(config, count, sizes):
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match="cannot share out") as refused:
         parallel.check(config, count)
     for part in (f"{count} ranks", f"{config.n_head} heads", f"{config.kv_heads} heads of keys", sizes):
         assert part in str(refused.value)
@@ -192,11 +192,17 @@ def test_rank_0_decides_and_strangers_are_told_from_ranks():
     assert together.others_own() == pytest.approx(3.0)
 
 
-GENERATE = ["kvgpt", "generate", "--prompt", "The for statement", "--variant", "v2", "--max-new-tokens", "60"]
+GENERATE = ["generate", "--prompt", "The for statement", "--variant", "v2", "--max-new-tokens", "20"]
+
+
+def test_generate_prints_once_what_one_process_prints(capsys):
+    (code, said), (other, nothing) = ended(started(["-m", "kvgpt", *GENERATE]))
+    assert code == other == 0 and nothing == ""
+    assert cli.main(GENERATE) == 0 and said == capsys.readouterr().out
 
 
 def test_a_rank_killed_in_a_decode_step_ends_the_other_with_the_reason():
-    ranks = started([HERE / "rank_ends.py", "SIGKILL", 100, *GENERATE])
+    ranks = started([HERE / "rank_ends.py", "SIGKILL", 80, *GENERATE])
     ranks[1].wait(timeout=PATIENCE)
     begun = time.monotonic()
     (code, said), (killed, _) = ended(ranks, SOON)
@@ -208,7 +214,7 @@ def test_a_rank_killed_in_a_decode_step_ends_the_other_with_the_reason():
 
 
 def test_a_rank_that_hangs_is_waited_for_no_longer_than_was_said():
-    ranks = started([HERE / "rank_ends.py", "SIGSTOP", 100, *GENERATE, "--rank-seconds", "4"])
+    ranks = started([HERE / "rank_ends.py", "SIGSTOP", 80, *GENERATE, "--rank-seconds", "4"])
     try:
         said, _ = ranks[0].communicate(timeout=PATIENCE)
         assert ranks[0].returncode == 2 and ranks[1].poll() is None
@@ -225,23 +231,18 @@ def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     config = kvgpt.GPTConfig(n_layer=2, n_head=2, n_embd=64, vocab_size=257, block_size=16)
     strategies.model(config, 0, torch.float32).save_pretrained(folder / "tiny")
-    (folder / "short.toml").write_text("seconds = 0.05\nprecision = 1.0\n")
+    (folder / "short.toml").write_text("seconds = 0.05\nprecision = 1.0\ncontexts = [0.5]\n")
 
     def words(name, *more):
         given = [f"--kvgpt-model={folder / 'tiny'}", f"--kvgpt-grid={folder / 'short.toml'}", "--kvgpt-lengths=8"]
         given += ["--kvgpt-max-tokens=64", "--kvgpt-rounds=3", "-p", "no:cacheprovider"]
-        return [
-            *given,
-            f"--rootdir={HERE.parent}",
-            f"-c{HERE.parent / 'pytest.ini'}",
-            f"--benchmark-json={name}",
-            *more,
-        ]
+        given += [f"--rootdir={HERE.parent}", f"-c{HERE.parent / 'pytest.ini'}", f"--benchmark-json={name}"]
+        return [*given, *more]
 
     return folder, words
 
 
-FAMILIES = {"latency": 4, "decode": 2, "memory": 2, "perplexity": 4, "phases": 2, "collectives": 16, "positions": 25}
+FAMILIES = {"latency": 4, "decode": 2, "memory": 2, "perplexity": 4, "phases": 2, "collectives": 16, "positions": 5}
 
 
 def test_benchmarks_run_under_torchrun_and_rank_0_records(bench):
@@ -289,8 +290,8 @@ def test_a_rank_killed_in_a_case_ends_the_run_with_the_reason_and_keeps_what_has
     folder, words = bench
     out = folder / "killed.json"
     file = HERE.parent / "benchmarks" / "bench_memory.py"
-    run = ["pytest", str(file), *words(out, "--kvgpt-variants=v1,v2")]
-    ranks = started([HERE / "rank_ends.py", "SIGKILL", 15, *run])  # one case sums 12 times
+    ends = ["-p", "rank_ends", "--ends-at=15"]  # a case sums 12 times
+    ranks = started(["-m", "pytest", file, *words(out, "--kvgpt-variants=v1,v2"), *ends])
     ranks[1].wait(timeout=PATIENCE)
     (code, said), (killed, _) = ended(ranks, SOON)
     assert killed == -signal.SIGKILL and code == 1, said
