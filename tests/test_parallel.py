@@ -17,10 +17,14 @@ from rank_answers import CASES, CONFIG, IDS, SHAPES
 from safetensors.torch import load_file
 
 import kvgpt
-from kvgpt import cli, costs, parallel
+from kvgpt import cli, costs, parallel, recorded
 from kvgpt.conformance import oracle, strategies, tolerances, uncached
+from kvgpt.measure import lockstep
 from kvgpt.measure.lockstep import Lockstep
+from kvgpt.options import SETTINGS, Settings
 from kvgpt.parallel import ALONE, Part
+from kvgpt.report import select
+from kvgpt.report.consistency import closed_forms
 
 HERE = Path(__file__).parent
 PATIENCE = 240.0  # s: this machine may be busy
@@ -192,6 +196,30 @@ def test_rank_0_decides_and_strangers_are_told_from_ranks():
     assert together.others_own() == pytest.approx(3.0)
 
 
+def test_passes_of_ranks_are_refused_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(parallel, "join", lambda *_: SimpleNamespace(count=2, rank=0))
+    config = SimpleNamespace(stash={SETTINGS: Settings(repeats=3)})
+    with pytest.raises(pytest.UsageError, match="start torchrun as many times"):
+        lockstep.register(config)
+
+
+def test_a_case_of_two_ranks_is_held_to_their_bytes_and_stands_in_a_panel_of_its_own():
+    sizes = {"n_layer": 8, "n_head": 2, "n_embd": 128, "block_size": 256, "batch_size": 1, "new_tokens": 64}
+    workload = {"model": "nano", "weights": "shipped", "dtype": "float32", "device": "cpu", **sizes}
+    named = ("a case", "memory", "v4", "int8+cla2")
+    one, two = (
+        recorded.Case(*named, {**workload, **more}, {}, valid=True, notes=(), details={})
+        for more in ({}, {"tensor_parallel": COUNT})
+    )
+    assert closed_forms.cache_bytes(two, 1) * COUNT == closed_forms.cache_bytes(one, 1) > 0
+    shared = kvgpt.GPTConfig.preset("nano", sharing="cla2")
+    assert closed_forms.weights_bytes(two) == costs.weights_bytes(shared, "float32", COUNT)
+    assert list(select.models([one, two])) == [
+        "nano (shipped), float32, cpu",
+        "nano (shipped), float32, cpu, over 2 ranks",
+    ]
+
+
 GENERATE = ["generate", "--prompt", "The for statement", "--variant", "v2", "--max-new-tokens", "20"]
 
 
@@ -295,7 +323,8 @@ def test_a_rank_killed_in_a_case_ends_the_run_with_the_reason_and_keeps_what_has
     ranks[1].wait(timeout=PATIENCE)
     (code, said), (killed, _) = ended(ranks, SOON)
     assert killed == -signal.SIGKILL and code == 1, said
-    assert "rank 0 of 2 lost the others: one of them has ended" in said.strip().splitlines()[-1], said
+    reason = "rank 0 of 2 lost the others: one of them has ended"
+    assert any(reason in line for line in said.strip().splitlines()[-2:]), said
     assert [one["params"]["variant"] for one in json.loads(out.read_text())["benchmarks"]] == ["v1"]
 
 
