@@ -25,5 +25,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("kvgpt").addoption(
         "--kvgpt-data",
         metavar="DIR",
-        help="WikiText-2's raw test split (wikitext-2-raw-test.txt) and the gpt2 encoding (tiktoken-cache/), for tests",
+        help="for tests: WikiText-2's raw test split (wikitext-2-raw-test.txt), tiny Shakespeare (tinyshakespeare.txt) "
+        "and the gpt2 encoding (tiktoken-cache/)",
     )

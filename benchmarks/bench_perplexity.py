@@ -6,19 +6,16 @@ lockstep with a second engine, so that comparing costs a quarter of what scoring
 beginning of each; ``details`` say how many tokens.
 """
 
-from math import exp, expm1
-
 import pytest
 
 from kvgpt import perplexity
 from kvgpt.agreement import agreement
 from kvgpt.costs import matrices
-from kvgpt.measure import subject
+from kvgpt.measure import quality, subject
 from kvgpt.measure.stored_error import stored_error
 from kvgpt.perplexity import fed_tokens
 from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.record import metric
-from kvgpt.statistics import normal_interval
 
 MODES = {"teacher_forced": perplexity.at_once, "autoregressive": perplexity.one_a_step}
 ROWS = {"teacher_forced": 16, "autoregressive": 64}  # windows scored side by side
@@ -70,14 +67,15 @@ def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, s
     if mode not in scores:
         scores[mode] = measured if variant == reference else score(reference)
 
-    metrics, details = {**_loss(measured), **_change(measured, scores[mode])}, {}
+    metrics, details = {**quality.loss(measured), **quality.change(measured, scores[mode])}, {}
+    details["loss_by_position"] = [[*one] for one in measured.by_position(windows.positions)]
     compared = windows.every(max(1, min(NTH, len(windows.ids) // 2)))
     if mode == "autoregressive":
         compared = compared.first(STEPS)
     if variant != reference:
         side_by_side = min(rows, len(compared.ids))
         pair = [engine_of(name, side_by_side, window) for name in (variant, reference)]
-        metrics |= _agreement(agreement(*pair, compared, MODES[mode]))
+        metrics |= quality.agreement(agreement(*pair, compared, MODES[mode]))
         details["compared_tokens"] = compared.scored_tokens
     if mode == "autoregressive":
         metrics["served_tokens"] = metric("served_tokens", measured.served)
@@ -94,32 +92,3 @@ def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, s
 def _windows(ids, window, settings, mode):
     limit = settings.max_tokens or (settings.autoregressive_tokens if mode == "autoregressive" else None)
     return perplexity.Windows.cut(ids, window, window, limit)
-
-
-def _loss(score):
-    nll, stderr = score.mean, score.stderr
-    bounds = None if stderr is None else normal_interval(nll, stderr)
-    spread = bounds and (exp(bounds[0]), exp(bounds[1]))
-    return {
-        "nll": metric("nll", nll, interval=bounds, stderr=stderr),
-        "perplexity": metric("perplexity", exp(nll), interval=spread, stderr=stderr and exp(nll) * stderr),
-    }
-
-
-def _change(score, reference):
-    change, error = score.change(reference)
-    bounds = None if error is None else normal_interval(change, error)
-    spread = bounds and (expm1(bounds[0]), expm1(bounds[1]))
-    return {
-        "nll_change": metric("nll_change", change, interval=bounds, stderr=error),
-        "perplexity_change": metric("perplexity_change", expm1(change), interval=spread),
-    }
-
-
-def _agreement(found):
-    value, error = found.kl_divergence, found.stderr
-    bounds = None if error is None else normal_interval(value, error)
-    return {
-        "kl_divergence": metric("kl_divergence", value, interval=bounds, stderr=error),
-        "top1_agreement": metric("top1_agreement", found.top1, interval=found.top1_interval),
-    }

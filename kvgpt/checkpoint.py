@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kvgpt import hub, manifest, strict_json, tensorfile
 from kvgpt.config import PRESETS, GPTConfig
+from kvgpt.config import SHIPPED as OURS
 
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 BUFFERS = (".attn.bias", ".attn.masked_bias")  # the causal masks that old checkpoints carry
@@ -53,7 +54,7 @@ def locate(source: str | Path) -> Path:
     shipped = SHIPPED / str(source)
     if isinstance(source, str) and "/" not in source and (shipped / "config.json").is_file():
         return shipped
-    if isinstance(source, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1 or source == "nano":
+    if isinstance(source, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1 or source in OURS:
         raise ValueError(f"no checkpoint at {source}: expected a directory with config.json and model.safetensors")
     name = f"openai-community/{source}" if source in PRESETS else source
     return hub.snapshot(name, ["config.json", "*.safetensors", "*.safetensors.index.json", manifest.NAME])

@@ -12,13 +12,17 @@ NANO = {"n_layer": 8, "n_head": 2, "n_embd": 128, "vocab_size": 257, "block_size
 PRESETS: dict[str, dict[str, Any]] = {
     "nano": NANO,
     "nano-rotary": {**NANO, "position_embedding": "rotary"},
+    "nano-cla2": {**NANO, "sharing": "cla2"},
+    "nano-cla4": {**NANO, "sharing": "cla4"},
     "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
     "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
     "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
 }
 POSITION_EMBEDDINGS = ("learned", "rotary")
-SHIPPED = ("nano", "nano-rotary")  # whose trained checkpoints come with the package
+SHIPPED = ("nano", "nano-rotary", "nano-cla2", "nano-cla4")  # whose trained checkpoints come with the package
+SISTERS = {"nano": ("nano-cla2", "nano-cla4")}  # trained the same way, with shared keys and values
+ALIGNMENTS = {"qalign": "q", "calign": "kv"}  # as part of a variant's name -> the kind that kvgpt.align fits
 LARGEST_FIELD = 2**20  # no field of a GPT-2 comes near; a corrupt config.json must not ask for terabytes
 
 
@@ -37,7 +41,8 @@ class GPTConfig:
     """The shape of the function that a GPT-2 computes.
 
     ``sharing`` is None or ``cla<k>``: the first layer of each group of k owns the keys and values of the group.
-    ``align`` is None or ``qalign``: the followers' query weights were fitted to their owners' keys.
+    ``align`` is None, ``qalign``: the followers' query weights were fitted to their owners' keys, or ``calign``: their
+    query and output weights were fitted to their owners' keys and values.
     ``position_embedding`` is ``learned``, with a vector for each of ``block_size`` positions, or ``rotary``, where
     ``block_size`` is the length trained on and no position is the last. ``n_inner`` is the width of an MLP's hidden
     layer, None for ``4 * n_embd``.
@@ -72,10 +77,10 @@ class GPTConfig:
             raise ValueError(f"position_embedding={self.position_embedding!r}: known: {known}")
         if self.position_embedding == "rotary" and self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim}: rotary positions turn pairs of numbers, so it must be even")
-        if self.align not in (None, "qalign"):
-            raise ValueError(f"align={self.align!r}: known: None, 'qalign'")
+        if self.align not in (None, *ALIGNMENTS):
+            raise ValueError(f"align={self.align!r}: known: None, {', '.join(map(repr, ALIGNMENTS))}")
         if self.align is not None and self.sharing is None:
-            raise ValueError(f"align={self.align!r} needs a sharing: it maps followers' queries to their owners' keys")
+            raise ValueError(f"align={self.align!r} needs a sharing: it fits followers to their owners")
         sharing_group(self.sharing)
 
     @classmethod

@@ -60,9 +60,9 @@ class Engine:
         self.recipe = registry.resolve(variant)
         self.check_finite = check_finite
 
-        def fit(plain: GPT, sharing: str) -> GPT:
+        def fit(plain: GPT, sharing: str, kind: str) -> GPT:
             ids = text.calibration(plain.config, plain.weights) if calibration is None else calibration
-            return align(plain, ids, sharing=sharing)
+            return align(plain, ids, sharing, kind)
 
         self.ranks = ranks
         self.model = ranks.part(self.recipe.model(model, fit)).prepare(rows=batch_size)

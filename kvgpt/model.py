@@ -161,9 +161,10 @@ class GPT(nn.Module):
         """What a cache for this model must hold: the heads of keys and values that its layers make."""
         first, weight = next(self.blocks()).attn, self.wte.weight
         kv_heads = first.widths[1] // first.head_dim  # the first layer owns a slot, whatever the sharing
-        return KVShape(
-            self.config.n_slot, batch_size, kv_heads, first.head_dim, max_length, weight.dtype, weight.device
-        )
+        device = weight.device.type
+        # Under autocast, as in training, projections come out in another dtype than the weights have.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        return KVShape(self.config.n_slot, batch_size, kv_heads, first.head_dim, max_length, dtype, weight.device)
 
     def share(self, sharing: str | None) -> "GPT":
         """The same weights with followers that attend to their owners' keys and values; their own are left out.

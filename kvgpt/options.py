@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from kvgpt.config import PRESETS, SHIPPED
+from kvgpt import corpora
+from kvgpt.config import PRESETS, SHIPPED, SISTERS
 from kvgpt.recipes import ALIASES, Variant
 
 GRIDS = ("quick", "seed", "full")
@@ -22,6 +23,7 @@ LARGEST_GRID = 2**16  # bytes of a TOML file
 LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2, "precision": 0.0, "seconds": 0.0, "repeats": 1}
 NOT_IN_A_GRID = (  # what runs, and on which machines
     "caches",
+    "beside",
     "max_tokens",
     "resume",
     "memory_budget",
@@ -48,6 +50,7 @@ class Settings:
     dtype: str = "float32"
     variants: tuple[str, ...] = tuple(ALIASES)
     caches: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     lengths: tuple[int, ...] = (32, 64, 128, 256)
     batch_sizes: tuple[int, ...] = (1,)
     warmup: int = 1
@@ -82,12 +85,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a cache of your own, pkg.module:Class[+cla2]; repeatable",
     )
     add("--kvgpt-model", metavar="MODEL", help=f"{', '.join(PRESETS)}, or a checkpoint's directory")
+    add(
+        "--kvgpt-beside",
+        metavar="LIST",
+        help="models that bench_sharing compares with it, names or directories (default: for nano, its sisters)",
+    )
     add("--kvgpt-weights", metavar="KIND", help="shipped, pretrained or random[:SEED] (default: what the model has)")
     add("--kvgpt-device", metavar="DEVICE", help="cpu (default) or cuda")
     add("--kvgpt-dtype", metavar="DTYPE", help="float32 (default) or bfloat16")
     add("--kvgpt-lengths", metavar="LIST", help="new tokens after a prompt of one, such as 32,64")
     add("--kvgpt-batch-sizes", metavar="LIST", help="such as 1,8,64")
-    add("--kvgpt-corpus", metavar="CORPUS", help="embedded, wikitext-2 or a text file (default: embedded)")
+    add("--kvgpt-corpus", metavar="CORPUS", help=f"{', '.join(corpora.KNOWN)}, or a text file (default: embedded)")
     add(
         "--kvgpt-max-tokens",
         metavar="N",
@@ -152,8 +160,13 @@ def settings(config: pytest.Config) -> Settings:
         asked["variants"] = tuple(given("variants").split(","))
     elif given("cache"):
         asked["variants"] = ()
+    if given("beside") is not None:
+        asked["beside"] = tuple(name for name in given("beside").split(",") if name)
     chosen = _checked(replace(grid, caches=tuple(given("cache") or ()), **asked))
-    return replace(chosen, weights=_weights(chosen))
+    chosen = replace(chosen, weights=_weights(chosen))
+    if given("beside") is None and chosen.weights == "shipped":
+        chosen = replace(chosen, beside=SISTERS.get(chosen.model, ()))
+    return chosen
 
 
 def read_grid(name: str) -> Settings:
@@ -193,8 +206,9 @@ def _checked(chosen: Settings) -> Settings:
     for what, value, known in (("device", chosen.device, DEVICES), ("dtype", chosen.dtype, DTYPES)):
         if value not in known:
             raise ValueError(f"unknown {what} {value!r}: known: {', '.join(known)}")
-    if chosen.model not in PRESETS and not _there(chosen.model, Path.is_dir):
-        raise ValueError(f"unknown model {chosen.model!r}: known: {', '.join(PRESETS)}, or a checkpoint's directory")
+    for model in (chosen.model, *chosen.beside):
+        if model not in PRESETS and not _there(model, Path.is_dir):
+            raise ValueError(f"unknown model {model!r}: known: {', '.join(PRESETS)}, or a checkpoint's directory")
     for what, numbers in (("lengths", chosen.lengths), ("batch sizes", chosen.batch_sizes)):
         if not numbers or any(type(number) is not int or number < 1 for number in numbers):
             raise ValueError(f"{what} {numbers!r}: expected whole numbers of at least 1")
@@ -203,8 +217,8 @@ def _checked(chosen: Settings) -> Settings:
             raise ValueError(f"{what}={getattr(chosen, what)}: must be at least {least}")
     if any(type(one) not in (int, float) or not 0 < one <= 1024 for one in chosen.contexts):
         raise ValueError(f"contexts {chosen.contexts!r}: expected numbers of contexts above 0, up to 1024")
-    if chosen.corpus not in ("", "embedded", "wikitext-2") and not _there(chosen.corpus, Path.is_file):
-        raise ValueError(f"no corpus {chosen.corpus!r}: known: embedded, wikitext-2, or the path of a text file")
+    if chosen.corpus and not corpora.there(chosen.corpus):
+        raise ValueError(f"no corpus {chosen.corpus!r}: known: {', '.join(corpora.KNOWN)}, {corpora.OTHERS}")
     return replace(chosen, variants=tuple(dict.fromkeys(names)))
 
 

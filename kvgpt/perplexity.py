@@ -48,6 +48,14 @@ class Score:
         difference = self.nll - reference.nll
         return float(difference.mean()), clustered_error(difference, self.window)
 
+    def by_position(self, positions: Tensor) -> list[tuple[int, int, float]]:
+        """(first, last, mean of nll) of tokens whose ``positions`` (N,) in their windows lie in one power of two."""
+        powers = positions.double().log2().floor().long()  # (N,)
+        return [
+            (2**power, 2 ** (power + 1) - 1, float(self.nll[powers == power].mean()))
+            for power in powers.unique().tolist()
+        ]
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -80,6 +88,11 @@ class Windows:
     def numbers(self) -> Tensor:
         """The window of each scored token, (scored_tokens,), in the text's order."""
         return self.scored.nonzero()[:, 0]
+
+    @property
+    def positions(self) -> Tensor:
+        """The position of each scored token in its window, (scored_tokens,), in the text's order."""
+        return self.scored.nonzero()[:, 1]
 
     def every(self, nth: int) -> "Windows":
         """The first of every ``nth`` windows, spread over the whole text."""

@@ -17,6 +17,13 @@ def quantity(value: float, unit: str, digits: int = 4) -> str:
     return f"{rounded / 1000.0**power:.{digits}g} {PREFIXES[plain + power]}{unit}"
 
 
+def duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``: whole seconds as a clock shows them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table, two spaces between its columns."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]

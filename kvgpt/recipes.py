@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kvgpt.config import sharing_group
+from kvgpt.config import ALIGNMENTS, sharing_group
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ STORAGES = {
     "k8v4": Storage("kvgpt.caches.k8v4:K8V4Cache", CODES8, CODES4),
     "fp8": Storage("kvgpt.caches.fp8:Fp8Cache", CODES8, CODES8),
 }
-ALIGNMENTS = ("qalign",)
 ATTENTION_PATHS = ("sdpa", "matmul")
 
 
@@ -54,9 +53,9 @@ ATTENTION_PATHS = ("sdpa", "matmul")
 class Variant:
     """How a cache keeps its vectors, which layers share them, how followers were aligned, how attention is computed.
 
-    ``storage`` is a name of :data:`STORAGES`; ``sharing`` None or ``cla<k>``; ``align`` None or ``qalign``, which needs
-    a sharing; ``window`` keeps the last tokens only, as many as the engine's ``max_length``, and ``sinks`` of the first
-    among them; ``attention`` is a name of :data:`ATTENTION_PATHS`.
+    ``storage`` is a name of :data:`STORAGES`; ``sharing`` None or ``cla<k>``; ``align`` None, ``qalign`` or ``calign``,
+    which need a sharing; ``window`` keeps the last tokens only, as many as the engine's ``max_length``, and ``sinks``
+    of the first among them; ``attention`` is a name of :data:`ATTENTION_PATHS`.
     """
 
     storage: str = "dense"
@@ -133,7 +132,7 @@ def variants() -> dict[str, Variant]:
     """Every named variant: the aliases, then the storages that have none."""
     named = {alias: Variant.parse(alias) for alias in ALIASES}
     others = {storage: Variant(storage) for storage in STORAGES if Variant(storage) not in named.values()}
-    parts = ("dense+window", "int8+window", "dense+matmul")
+    parts = ("dense+cla2+calign", "int8+cla2+calign", "dense+window", "int8+window", "dense+matmul")
     return named | others | {name: Variant.parse(name) for name in parts}
 
 
@@ -162,7 +161,7 @@ class Style:
     """One look for each variant in every figure: told apart by marker and line where colour is not seen."""
 
     colour: str
-    marker: str
+    marker: str | tuple[int, int, int]  # Matplotlib's; a tuple is a star of so many points: (points, 1, degrees)
     line: str | tuple[int, tuple[int, ...]] = "-"
 
 
@@ -177,6 +176,8 @@ STYLES = {
     "v4": Style("#264653", "p", "--"),
     "v3a": Style("#8E7CC3", "v", ":"),
     "v4a": Style("#1B6A73", "*", "-."),
+    "dense+cla2+calign": Style("#5F29CC", (4, 1, 0), ":"),
+    "int8+cla2+calign": Style("#CC7AA3", (6, 1, 0), "-."),
     "dense-cat": Style("#8F8F1B", "P", "-."),
     "int8-unfused": Style("#1F8CF9", "X", "--"),
     "int4": Style("#AA0E0E", "d", DASH_DASH_DOT),

@@ -17,6 +17,7 @@ FAMILIES = (
     "roofline",
     "positions",
     "collectives",
+    "sharing",
 )
 KINDS = ("measured", "modelled")
 DIRECTIONS = ("lower", "higher")

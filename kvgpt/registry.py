@@ -14,7 +14,7 @@ from kvgpt.attention import PATHS
 from kvgpt.caches.base import KVCache, KVShape, Storage
 from kvgpt.caches.transformers import TransformersStyle, adapt, is_transformers_style
 from kvgpt.caches.window import over
-from kvgpt.config import PRESETS, GPTConfig, sharing_group
+from kvgpt.config import ALIGNMENTS, PRESETS, GPTConfig, sharing_group
 from kvgpt.model import GPT
 from kvgpt.recipes import STORAGES, Variant
 
@@ -35,8 +35,9 @@ class Recipe:
             cache.attention = PATHS[self.variant.attention]
         return cache
 
-    def model(self, model: GPT, align: Callable[[GPT, str], GPT]) -> GPT:
-        """``model`` computing this recipe's function: sharing applied where it has none, ``align`` called where asked.
+    def model(self, model: GPT, align: Callable[[GPT, str, str], GPT]) -> GPT:
+        """``model`` computing this recipe's function: sharing applied where it has none, and where asked
+        ``align(model, sharing, kind)``.
 
         ValueError where the model was made for another sharing.
         """
@@ -49,7 +50,9 @@ class Recipe:
                 f"the model was made with sharing {has[0]!r} and alignment {has[1]!r}: the two must agree"
             )
         shares = self.variant.sharing
-        return align(model, shares) if self.variant.align and shares else model.share(shares)
+        if self.variant.align is None or shares is None:
+            return model.share(shares)
+        return align(model, shares, ALIGNMENTS[self.variant.align])
 
 
 def resolve(variant: str | Variant | type[KVCache] | type[TransformersStyle]) -> Recipe:

@@ -4,11 +4,12 @@ is written here is read back the same.
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kvgpt import whole
 
 DEEPEST = 64  # lists and objects in one another; what kvgpt and pytest-benchmark write stays below 16
 
@@ -45,16 +46,7 @@ def parse(data: bytes | str) -> dict[str, Any]:
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Write an object whole or not at all; OSError leaves the file that was there before."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="ascii") as file:
-            file.write(json.dumps(plain(data), indent=4, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    whole.write(path, json.dumps(plain(data), indent=4, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:

@@ -94,13 +94,13 @@ def _reading(kept: Width, width: int, heads: int, item: int, wide: int) -> int:
 
 def training(config: GPTConfig, dtype: str, context: int) -> Need:
     """Weights and two moments, and of each token what the backward pass needs; where it begins, the logits three times:
-    their log-softmax and two gradients. Where it ends there are all gradients, and the embedding's twice more.
+    their log-softmax and two gradients, the most of all while they are wider than the MLP's hidden. Where it ends there
+    are all gradients, and the embedding's twice more.
 
-    A layer saves its two inputs, their norms, the queries, the attention's output and the hidden of the MLP before
-    and after its activation, 6 C and twice the hidden's width in all, an owner its projected keys and values and the
-    copies of them that were attended over, 4 K; rotary positions make that 7 C, for an output that must be copied, and
-    2 K. The embedded tokens and the last
-    norm are 2 C more; norms and attention keep statistics in float32.
+    A layer saves its two inputs, their norms, the queries, the attention's output and the hidden of the MLP before and
+    after its activation, 6 C and twice the hidden's width in all, an owner its projected keys and values and the copies
+    of them that were attended over, 4 K; rotary positions make that 7 C, for an output that must be copied, and 2 K.
+    The embedded tokens and the last norm are 2 C more; norms and attention keep statistics in float32.
     """
     item, weights = ITEM_BYTES[dtype], weights_bytes(config, dtype)
     wide = max(item, ITEM_BYTES["float32"])

@@ -30,5 +30,5 @@ def data_folder(pytestconfig):
     """Texts that the project does not carry."""
     folder = pytestconfig.getoption("--kvgpt-data")
     if folder is None:
-        pytest.skip("needs WikiText-2 and the gpt2 encoding: name their folder with --kvgpt-data DIR")
+        pytest.skip("needs texts that are not shipped and the gpt2 encoding: name their folder with --kvgpt-data DIR")
     return Path(folder)

@@ -19,7 +19,10 @@ SHAPES = {
     "rotary": replace(CONFIG, position_embedding="rotary"),
 }
 CASES = [  # shape, variant, dtype
-    *(("plain", variant, "float64") for variant in ("v0", "v1", "v2", "v3", "v4", "v3a", "v4a", "int4", "window")),
+    *(
+        ("plain", variant, "float64")
+        for variant in ("v0", "v1", "v2", "v3", "v4", "v3a", "v4a", "int8+cla2+calign", "int4", "window")
+    ),
     *(("plain", variant, dtype) for variant in ("v0", "v1", "v3") for dtype in ("float32", "bfloat16")),
     *(("grouped", variant, "float64") for variant in ("v1", "v4a")),
     ("rotary", "v2", "float64"),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 
 import kvgpt
-from kvgpt.alignment import fit_queries
+from kvgpt.alignment.queries import fit_queries
 from kvgpt.conformance import strategies
 
 CONFIG = kvgpt.GPTConfig(n_layer=4, n_head=2, n_embd=16, vocab_size=31, block_size=24)
@@ -86,7 +86,7 @@ def test_an_aligned_variant_is_fitted_once_to_the_calibration_it_is_given():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "kv"}, "kind='kv': known: 'q'"),
+        ({"kind": "v"}, r"kind='v': known: 'q' \(queries\), 'kv' \(keys and values\)"),
         ({"ids": torch.zeros(4, dtype=torch.int64)}, r"shape \(4,\): expected \(sequences, 2 tokens or more\)"),
         ({"ids": torch.zeros(4, 1, dtype=torch.int64)}, r"shape \(4, 1\)"),
         ({"sharing": "both"}, "unknown sharing 'both'"),

@@ -94,7 +94,7 @@ def test_train_writes_a_checkpoint_that_says_how_it_was_made(capsys, tmp_path, m
 def test_a_corpus_shorter_than_a_context_writes_nothing(capsys, tmp_path):
     (tmp_path / "short.txt").write_text("too short")
     err = refused(capsys, "train", "nano", "--corpus", str(tmp_path / "short.txt"), "--out", str(tmp_path / "out"))
-    assert "0 training tokens are fewer than one context" in err
+    assert "8 training tokens are fewer than one context and its target, 257" in err
     assert not (tmp_path / "out").exists()
 
 
@@ -133,3 +133,96 @@ def test_a_command_line_that_means_nothing_is_a_usage_error(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 2 and "usage: kvgpt" in capsys.readouterr().err
+
+
+@pytest.fixture
+def briefly(monkeypatch, tmp_path):
+    """``briefly(*arguments)``: a training of two steps on a small text, and the model that came out."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "letters.txt").write_text("abcdefghij" * 400)
+    options = ["--corpus", "letters.txt", "--steps", "2", "--batch-size", "2"]
+
+    def run(*arguments):
+        assert cli.main(["train", *arguments, *options, "--out", "out"]) == 0
+        return kvgpt.GPT.from_pretrained(tmp_path / "out")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config"),
+    [
+        (["nano"], kvgpt.GPTConfig.preset("nano")),
+        (["nano-cla4"], kvgpt.GPTConfig.preset("nano", sharing="cla4")),
+        (
+            ["nano", "--sharing", "cla2", "--n-inner", "576"],
+            kvgpt.GPTConfig.preset("nano", sharing="cla2", n_inner=576),
+        ),
+        (["nano", "--n-kv-head", "1"], kvgpt.GPTConfig.preset("nano", n_kv_head=1)),
+        (["nano", "--init-from", "nano", "--align", "kv", "--sharing", "cla2"], kvgpt.GPTConfig.preset("nano-cla2")),
+        (["mine.toml"], kvgpt.GPTConfig.preset("nano", n_layer=2)),
+        (["mine.toml", "--sharing", "cla2"], kvgpt.GPTConfig.preset("nano", n_layer=2, sharing="cla2")),
+    ],
+)
+def test_train_makes_the_shape_that_was_asked_for(briefly, tmp_path, arguments, config):
+    (tmp_path / "mine.toml").write_text('[model]\npreset = "nano"\nn_layer = 2\n[data]\ncorpus = "embedded"\n')
+    assert briefly(*arguments).config == config
+    metadata = checkpoint.read_metadata(tmp_path / "out")
+    assert metadata["command"] == " ".join(
+        ["kvgpt", "train", arguments[0], "--corpus", "letters.txt", *arguments[1:], "--steps", "2", "--batch-size", "2"]
+    )
+    assert {"curve.csv", "curve.png", "model.safetensors"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_a_checkpoint_is_trained_further_by_its_directory(briefly, tmp_path, monkeypatch):
+    before = briefly("nano", "--learning-rate", "1e-3")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "out", "--corpus", "letters.txt", "--steps", "1", "--out", "further"]) == 0
+    after = kvgpt.GPT.from_pretrained(tmp_path / "further")
+    assert after.config == before.config and not torch.equal(after.wte.weight, before.wte.weight)
+    assert checkpoint.read_metadata(tmp_path / "further")["origin"] == "out"
+
+
+def test_an_evaluation_is_shown_and_nothing_is_trained(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "eval_gpt2"]) == 0
+    out = capsys.readouterr().out
+    assert "pytest benchmarks/bench_perplexity.py --kvgpt-model gpt2 --kvgpt-corpus wikitext-2" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_new_writes_a_recipe_that_train_reads(briefly, tmp_path):
+    arguments = [
+        "train",
+        "--new",
+        "--size",
+        "100k",
+        "--corpus",
+        "letters.txt",
+        "--context",
+        "32",
+        "--out",
+        "small.toml",
+    ]
+    assert cli.main(arguments) == 0
+    model = briefly("small.toml")
+    assert model.config.block_size == 32 and 50_000 < sum(one.numel() for one in model.parameters()) < 200_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name what to train: eval_gpt2"),
+        (["no-such"], "no-such"),
+        (["missing.toml"], "missing.toml: cannot be read"),
+        (["nano", "--align", "kv"], "--align fits weights that are there: name them with --init-from"),
+        (["nano", "--init-from", "nano", "--n-inner", "64"], "--n-inner: nano has a shape of its own"),
+        (["nano", "--init-from", "nano", "--align", "kv"], "align='kv' needs a sharing"),
+        (["nano", "--corpus", "absent.txt"], "absent.txt"),
+        (["nano", "--learning-rate", "-1"], "learning_rate=-1.0: must be a positive number"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, "train", *arguments)
+    assert not list(tmp_path.iterdir())

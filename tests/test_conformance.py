@@ -9,13 +9,17 @@ from kvgpt.conformance import DTYPES, PROMISES, Broken, Op, Scene, Subject, agai
 COMPOSED = ("int8+cla2+window+sinks2",)
 # Half of the examples is enough of what is made of parts that are asked in full, and a quarter of int8's cache with
 # other codecs, but for what those could break.
-COMBINED = ("v3a", "v4", "v4a", "dense+matmul", "int8+window", "int8-unfused", *COMPOSED)
+COMBINED = (
+    *("v3a", "v4", "v4a", "dense+cla2+calign", "int8+cla2+calign"),
+    *("dense+matmul", "int8+window", "int8-unfused", *COMPOSED),
+)
 RECODED = ("int4", "k8v4", "fp8")
 OTHERS = (
     "none+cla3",
     "dense+cla4",
     "int8+cla3+matmul",
     "none+cla2+qalign",
+    "k8v4+cla4+calign",
     "dense-cat+cla2",
     "dense-cat+window",
     "int4+cla2",

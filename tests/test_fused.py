@@ -63,14 +63,15 @@ def test_a_fused_step_is_the_models(config, batch):
     assert len(counted.calls) == 5 * (4 * config.n_layer + 1), "a layer is 4 products and its attention"
 
 
-def test_followers_that_were_aligned_are_fused_too():
+@pytest.mark.parametrize(("kind", "variant"), [("q", "v3a"), ("kv", "dense+cla2+calign")])
+def test_followers_that_were_aligned_are_fused_too(kind, variant):
     plain = strategies.model(CONFIGS["plain"], seed=3)
     model, ids, counted = (
-        kvgpt.align(plain, strategies.ids(2, 12, 5), sharing="cla2"),
+        kvgpt.align(plain, strategies.ids(2, 12, 5), sharing="cla2", kind=kind),
         strategies.ids(2, 9, 0),
         Counted(),
     )
-    one = kvgpt.Engine(model, "v3a", 2, steps=lambda *of: Steps(fused(of[0], counted), of[1]))
+    one = kvgpt.Engine(model, variant, 2, steps=lambda *of: Steps(fused(of[0], counted), of[1]))
     assert tolerances.exact(tokens(one, ids), model(ids)[:, 4:])
     assert counted.calls
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kvgpt import corpora
 from kvgpt.options import SETTINGS, read_grid
 
 pytest_plugins = ["pytester"]
@@ -79,6 +80,17 @@ def test_an_unknown_value_is_a_usage_error_that_lists_the_known_ones(pytester, o
     result = pytester.runpytest_subprocess("-p", "kvgpt.options", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in result.stderr.str()
+
+
+def test_a_prepared_corpus_is_known_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    grid = tmp_path / "grid.toml"
+    grid.write_text('corpus = "my-books"')
+    with pytest.raises(ValueError, match="no corpus 'my-books'"):
+        read_grid(str(grid))
+    corpora.prepared("my-books").mkdir(parents=True)
+    (corpora.prepared("my-books") / corpora.DESCRIPTION).write_text("{}")
+    assert read_grid(str(grid)).corpus == "my-books"
 
 
 @pytest.mark.parametrize(

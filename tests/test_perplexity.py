@@ -146,3 +146,10 @@ def test_every_nth_window_is_whole_and_numbered_anew():
     spread = windows.every(3)
     assert spread.ids.tolist() == [list(range(start, start + 10)) for start in (0, 30, 60)]
     assert spread.numbers.tolist() == [0] * 9 + [1] * 9 + [2] * 9 and spread.scored_tokens == 27
+
+
+def test_the_loss_by_position_is_the_mean_over_tokens_that_stand_there():
+    windows = perplexity.Windows.cut(torch.arange(20), 8, 8)  # 8, 8 and 4 tokens: positions 1 to 7, 1 to 7 and 1 to 3
+    assert windows.positions.tolist() == [*range(1, 8), *range(1, 8), *range(1, 4)]
+    score = perplexity.Score(windows.positions.double() ** 2, windows.numbers, 0)
+    assert score.by_position(windows.positions) == [(1, 1, 1.0), (2, 3, 6.5), (4, 7, (16 + 25 + 36 + 49) / 4)]

@@ -73,6 +73,7 @@ def test_what_is_no_variant_is_refused_and_the_known_ones_listed(name):
         {"storage": "int3"},
         {"sharing": "pairs"},
         {"align": "qalign"},
+        {"align": "calign"},
         {"align": "x"},
         {"attention": "x"},
         {"storage": "none", "window": True},
@@ -110,7 +111,8 @@ def test_public_names_are_what_they_are_called():
         ({"n_kv_head": 0}, "n_kv_head=0"),
         ({"position_embedding": "alibi"}, "position_embedding='alibi'"),
         ({"align": "qalign"}, "needs a sharing"),
-        ({"align": "vague", "sharing": "cla2"}, "align='vague'"),
+        ({"align": "calign"}, "align='calign' needs a sharing"),
+        ({"align": "vague", "sharing": "cla2"}, "align='vague': known: None, 'qalign', 'calign'"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(fields, message):

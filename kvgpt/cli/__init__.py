@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from kvgpt import __version__
-from kvgpt.cli import comparison, machine, models, results
+from kvgpt.cli import comparison, fetching, machine, models, results, training
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +25,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kvgpt", description="Test and measure KV caches.")
     parser.add_argument("--version", action="version", version=f"kvgpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (models, results, comparison, machine):
+    for group in (models, training, fetching, results, comparison, machine):
         group.add(commands)
     return parser

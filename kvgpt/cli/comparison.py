@@ -93,8 +93,7 @@ def _in_turns(parsed: argparse.Namespace, limits: Sequence["Limit"]) -> "Compari
 
 def _show(found: "Comparison", parsed: argparse.Namespace, strict: bool) -> int:
     """Print a comparison, write it where that was asked for, and its exit code."""
-    from kvgpt import strict_json
-    from kvgpt.report import whole
+    from kvgpt import strict_json, whole
     from kvgpt.report.gate import shown
 
     print(*shown.text(found, strict, parsed.all), sep="\n")

@@ -1,14 +1,11 @@
-"""Commands on models: generate, train, variants, diff, fetch."""
+"""Commands on models: generate, variants, diff."""
 
 import argparse
 import codecs
 import inspect
-import shlex
-from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
-from kvgpt.config import POSITION_EMBEDDINGS, PRESETS, GPTConfig
+from kvgpt.config import PRESETS
 from kvgpt.plain import columns
 from kvgpt.recipes import variants
 
@@ -34,19 +31,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="under torchrun, which shares the model out, how long a rank waits for the others (default: 45)",
     )
     one.set_defaults(run=generate)
-
-    one = commands.add_parser("train", help="train a preset from scratch")
-    one.add_argument("preset", choices=tuple(PRESETS))
-    one.add_argument("--out", type=Path, help="directory to write (default: checkpoints/PRESET)")
-    one.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
-    one.add_argument("--corpus", default="embedded", help="embedded, wikitext-2 or a text file")
-    one.add_argument("--sharing", help="train with shared keys and values, such as cla2")
-    one.add_argument("--position-embedding", choices=POSITION_EMBEDDINGS, help="default: the preset's")
-    one.add_argument("--steps", type=int)
-    one.add_argument("--batch-size", type=int)
-    one.add_argument("--learning-rate", type=float)
-    one.add_argument("--seed", type=int)
-    one.set_defaults(run=train)
 
     one = commands.add_parser("variants", help="list the variants")
     one.set_defaults(run=list_variants)
@@ -75,10 +59,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     one.set_defaults(run=diff)
 
-    one = commands.add_parser("fetch", help="download models, the gpt2 encoding or WikiText-2 for later runs")
-    one.add_argument("names", nargs="+", metavar="NAME", help="gpt2-encoding, wikitext-2, or a model's name")
-    one.set_defaults(run=fetch)
-
 
 def generate(parsed: argparse.Namespace) -> None:
     """Stream a continuation of the prompt. Under ``torchrun`` ranks share the model out, and the first one prints."""
@@ -106,38 +86,6 @@ def generate(parsed: argparse.Namespace) -> None:
 
 def _nothing(*words: str, **how: Any) -> None:
     """What a rank says that is not the first."""
-
-
-def train(parsed: argparse.Namespace) -> None:
-    """Train a preset and write its checkpoint."""
-    from kvgpt import text
-    from kvgpt import train as training
-
-    schedule = training.Schedule()
-    asked = {field.name: getattr(parsed, field.name, None) for field in fields(schedule)}
-    schedule = replace(schedule, **{name: value for name, value in asked.items() if value is not None})
-    directory = parsed.out or Path("checkpoints") / parsed.preset
-    if (directory / "model.safetensors").exists() and not parsed.overwrite:
-        raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
-    config = GPTConfig.preset(parsed.preset, **_overrides(parsed))
-    model, metadata = training.train(config, text.corpus(parsed.corpus), schedule)
-    model.save_pretrained(directory, {"command": _again(parsed), **metadata})
-    print(f"wrote {directory}: held-out perplexity {metadata['held_out_perplexity']}")
-
-
-def _overrides(parsed: argparse.Namespace) -> dict[str, str]:
-    """The fields of the preset that the command line changes."""
-    asked = {name: getattr(parsed, name) for name in ("sharing", "position_embedding")}
-    return {name: value for name, value in asked.items() if value is not None}
-
-
-def _again(parsed: argparse.Namespace) -> str:
-    """The command that trains the same weights again, wherever they are written."""
-    words = ["kvgpt", "train", parsed.preset] + (["--corpus", parsed.corpus] if parsed.corpus != "embedded" else [])
-    for name in ("sharing", "position_embedding", "steps", "batch_size", "learning_rate", "seed"):
-        if getattr(parsed, name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
-    return shlex.join(words)
 
 
 def list_variants(parsed: argparse.Namespace) -> None:
@@ -189,18 +137,3 @@ def _shown(token: bytes) -> str:
         return repr(token.decode()) if token else "end of text"
     except UnicodeDecodeError:
         return repr(token)
-
-
-def fetch(parsed: argparse.Namespace) -> None:
-    """Bring what is on the network here, so that later runs need none."""
-    from kvgpt import checkpoint, text
-
-    for name in parsed.names:
-        if name == "gpt2-encoding":
-            text.GPT2()
-            where: object = text.tiktoken_folder()
-        elif name == "wikitext-2":
-            where = f"{len(text.wikitext_2().held_out[0])} characters of its test split, in the cache of datasets"
-        else:
-            where = checkpoint.locate(name)
-        print(f"{name}: {where}")

@@ -1,9 +1,11 @@
 """C1 to C6: layers that share keys and values read their owner's, and nobody else writes them."""
 
+from dataclasses import replace
+
 import torch
 
 from kvgpt.alignment import align
-from kvgpt.config import sharing_group
+from kvgpt.config import ALIGNMENTS, sharing_group
 from kvgpt.conformance import oracle, strategies, tolerances
 from kvgpt.conformance.contract import same_bits
 from kvgpt.conformance.promise import promise
@@ -82,13 +84,22 @@ def followers_only_read(stage: Stage, sizes: tuple[int, ...], n: int) -> None:
 def alignment(stage: Stage, sizes: tuple[int, ...]) -> None:
     sharing, ids = stage.scene.sharing or "cla2", stage.ids(sum(sizes))
     shared = stage.plain.share(sharing)
-    marked = type(shared)(type(shared.config)(**{**vars(shared.config), "align": "qalign"}), seed=None)
-    same = marked.assign(shared.state_dict(), shared.weights)
-    kind = stage.subject.recipe.cache_class
-    out = [stage.feed(stage.subject.engine(model, kind, stage.scene.batch), ids, sizes) for model in (shared, same)]
-    assert torch.equal(*out), "a model marked as aligned, with its weights as they were, computes something else"
-    fitted = align(stage.plain, strategies.ids(2, 12, stage.scene.seed), sharing=sharing)
-    before = [parameter.clone() for parameter in fitted.parameters()]
-    engine = stage.subject.engine(fitted, kind, stage.scene.batch)
-    stage.feed(engine, ids, sizes)
-    assert engine.model is fitted and all(map(torch.equal, before, fitted.parameters())), "a step changed the weights"
+    cache = stage.subject.recipe.cache_class
+    for name, kind in _alignments(stage).items():
+        marked = type(shared)(replace(shared.config, align=name), seed=None)
+        same = marked.assign(shared.state_dict(), shared.weights)
+        out = [stage.feed(stage.subject.engine(one, cache, stage.scene.batch), ids, sizes) for one in (shared, same)]
+        assert torch.equal(*out), f"a model marked {name}, with its weights as they were, computes something else"
+        fitted = align(stage.plain, strategies.ids(2, 12, stage.scene.seed), sharing, kind)
+        before = [parameter.clone() for parameter in fitted.parameters()]
+        engine = stage.subject.engine(fitted, cache, stage.scene.batch)
+        stage.feed(engine, ids, sizes)
+        assert engine.model is fitted and all(map(torch.equal, before, fitted.parameters())), (
+            f"a step changed the weights of a model marked {name}"
+        )
+
+
+def _alignments(stage: Stage) -> dict[str, str]:
+    """The alignment of the subject and its kind, all of them where it has none."""
+    own = stage.subject.variant.align if stage.subject.variant else None
+    return ALIGNMENTS if own is None else {own: ALIGNMENTS[own]}

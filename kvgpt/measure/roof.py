@@ -89,6 +89,11 @@ def probe(device: str, dtype: str, clock: Callable[[], float], seconds: float = 
     return Roof(read, _rate(copying(device), clock, seconds), _rate(multiplying(device, dtype), clock, seconds))
 
 
+def products(device: str, dtype: str, clock: Callable[[], float]) -> float:
+    """Operations a second of a product of matrices, at best."""
+    return _rate(multiplying(device, dtype), clock, SECONDS)
+
+
 def _rate(one: Probe, clock: Callable[[], float], seconds: float) -> float:
     """The amount a second of the best repetition but the first."""
     one.run()

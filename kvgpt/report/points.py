@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kvgpt.report import whole
+from kvgpt import whole
 from kvgpt.report.chart import Axis, Chart, Panel, Point, Series
 
 HEADINGS = (

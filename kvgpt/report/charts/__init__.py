@@ -11,6 +11,7 @@ from kvgpt.recorded import Results
 from kvgpt.report.chart import Chart, Missing
 from kvgpt.report.charts import (
     bars,
+    by_position,
     capacity,
     degradation,
     latency,
@@ -22,6 +23,7 @@ from kvgpt.report.charts import (
     positions,
     projection,
     saving,
+    sharing,
     single,
     speedup,
     throughput,
@@ -76,7 +78,9 @@ CHARTS = (
     Listed("pareto_memory_latency", pareto.at_every_length, ("latency", "memory")),
     Listed("comparison_perplexity", perplexity.compared, ("perplexity",)),
     Listed("comparison_perplexity_degradation", degradation.compared, ("perplexity",)),
+    Listed("perplexity_by_position", by_position.compared, ("perplexity",)),
     Listed("positions_streamed", positions.streamed, ("positions",)),
+    Listed("sharing_bytes_perplexity", sharing.ways, ("sharing",)),
 )
 ONE_EACH = ("v0", "v1", "v2", "v3", "v4")  # variants that a name with {variant} is asked of, measured or not
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kvgpt.report import looks, style, whole
+from kvgpt import whole
+from kvgpt.report import looks, style
 from kvgpt.report.chart import Chart
 from kvgpt.report.drawing import sheet
 

@@ -18,8 +18,21 @@ INK, RULE = "#222222", "#555555"
 PAPER = "#FFFFFF"
 BARS = ("bars", "stack")
 WITH_INTERVALS = ("line", "marks", "bars", "band")
-UNFILLED = "x+|_1234"  # markers that are lines
-SIZES = {"*": 8.5, "p": 6.5, "d": 6.5, "x": 6.0, "+": 7.0, "|": 7.5} | dict.fromkeys("1234", 8.0)  # points; others 5.5
+UNFILLED = frozenset("x+|_1234")  # markers that are lines
+SIZES: dict[str | tuple[int, int, int], float] = {  # points; others 5.5
+    "*": 8.5,
+    (4, 1, 0): 9.0,
+    (6, 1, 0): 8.0,
+    "p": 6.5,
+    "d": 6.5,
+    "x": 6.0,
+    "+": 7.0,
+    "|": 7.5,
+    "1": 8.0,
+    "2": 8.0,
+    "3": 8.0,
+    "4": 8.0,
+}
 BESIDE, ALONE = 0.84, 0.66  # of the distance between two places: all bars of a place, and one
 SHADE = 0.16  # opacity of what is shaded
 

@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from kvgpt import whole
 from kvgpt.recorded import Results
-from kvgpt.report import whole
 from kvgpt.report.chart import Chart
 from kvgpt.report.page import filters, sections
 from kvgpt.report.page.embedded import embedded

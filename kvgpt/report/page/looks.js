@@ -7,6 +7,7 @@ const CORNERS = {
   s: [4, 45], D: [4, 0], d: [4, 0], "^": [3, -90], v: [3, 90], "<": [3, 180], ">": [3, 0],
   p: [5, -90], h: [6, -90], H: [6, 0], 8: [8, 22.5],
 };
+const STARS = { "*": 5, "4,1,0": 4, "6,1,0": 6 }; // how many points, by Matplotlib's name or list
 const ARMS = { x: [45, 135, 225, 315], "+": [0, 90, 180, 270], "|": [90, 270], _: [0, 180], 1: [90, 210, 330],
   2: [270, 30, 150], 3: [180, 300, 60], 4: [0, 120, 240] }; // their directions in degrees
 
@@ -25,8 +26,9 @@ const turned = (x, y, radius, degrees) => [
 ];
 
 function outline(kind, x, y, r) {
-  if (kind === "*") {
-    return Array.from({ length: 10 }, (_, at) => turned(x, y, at % 2 ? 0.55 * r : 1.35 * r, -90 + 36 * at));
+  if (kind in STARS) {
+    const step = 180 / STARS[kind];
+    return Array.from({ length: 360 / step }, (_, at) => turned(x, y, at % 2 ? 0.55 * r : 1.35 * r, -90 + step * at));
   }
   if (kind === "P" || kind === "X") {
     const arm = 0.36 * r;

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from kvgpt import strict_json
+from kvgpt import strict_json, whole
 from kvgpt.recorded import Results
-from kvgpt.report import break_even, metrics_summary, whole
+from kvgpt.report import break_even, metrics_summary
 from kvgpt.report.chart import Missing
 from kvgpt.report.tables import (
     against_length,

@@ -10,8 +10,6 @@ map from K_o to K_f; given A, b solves one linear system. Both are folded into t
 decoding costs nothing more. The values stay the owner's.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
@@ -22,26 +20,10 @@ from kvgpt.model import GPT, CausalSelfAttention
 RIDGE = 1e-6  # of the mean variance of the owner's keys: keeps directions that no key uses from blowing up
 
 
-@torch.no_grad()
-def align(model: GPT, ids: Tensor, sharing: str = "cla2", kind: str = "q") -> GPT:
-    """``model`` under ``sharing``, followers' queries fitted on ids (N, T) int64; ``model`` itself is unchanged.
-
-    ``kind`` is ``q``. ValueError where the model already shares or has rotary positions, or ids are too few.
-    """
-    if kind != "q":
-        raise ValueError(f"kind={kind!r}: known: 'q' (queries)")
-    if ids.dim() != 2 or ids.size(1) < 2:
-        raise ValueError(f"calibration ids have shape {tuple(ids.shape)}: expected (sequences, 2 tokens or more)")
-    if model.config.position_embedding != "learned":
-        raise ValueError(
-            "rotary positions turn queries and keys by their distance: no one map of queries fits them all"
-        )
-    if model.config.sharing is not None:
-        raise ValueError(f"the model already has sharing {model.config.sharing!r}: align starts from one that has none")
-    shared = model.share(sharing)
-    maps = _fit_all(model, ids, shared.config)
-    state = shared.state_dict()
-    for layer, (A, b) in maps.items():
+def fit(model: GPT, aligned: GPT, ids: Tensor) -> None:
+    """Fit ``aligned``, which has the weights of ``model`` under a sharing, on ids (N, T); ``model`` is unchanged."""
+    state = aligned.state_dict()
+    for layer, (A, b) in _fit_all(model, ids, aligned.config).items():
         name = f"h.{layer}.attn.c_attn"
         weight, bias = state[f"{name}.weight"].double(), state[f"{name}.bias"].double()
         H, D = b.shape
@@ -49,8 +31,7 @@ def align(model: GPT, ids: Tensor, sharing: str = "cla2", kind: str = "q") -> GP
         shift = (A @ bias.view(H, D, 1)).squeeze(2) + b  # (H, D)
         state[f"{name}.weight"] = mapped.reshape_as(weight).to(model.wte.weight.dtype)
         state[f"{name}.bias"] = shift.reshape_as(bias).to(model.wte.weight.dtype)
-    aligned = GPT(replace(shared.config, align="qalign"), seed=None)
-    return aligned.assign(state, model.weights)
+    aligned.assign(state, model.weights)
 
 
 def _fit_all(model: GPT, ids: Tensor, config: GPTConfig) -> dict[int, tuple[Tensor, Tensor]]:
@@ -71,7 +52,7 @@ def _fit_all(model: GPT, ids: Tensor, config: GPTConfig) -> dict[int, tuple[Tens
 
     handles = [listen(layer, block.attn) for layer, block in enumerate(model.blocks())]
     try:
-        model(ids.to(model.wte.weight.device), last_only=True)
+        model(ids, last_only=True)
     finally:
         for handle in handles:
             handle.remove()

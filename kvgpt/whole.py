@@ -1,4 +1,4 @@
-"""Files of a report: each under a plain name, and there whole or not at all."""
+"""Files: each under a plain name, and there whole or not at all."""
 
 import hashlib
 import os

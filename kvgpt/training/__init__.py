@@ -1,0 +1,1 @@
+"""What is trained, on what and how, without torch: schedules, recipes in TOML, and how a size becomes one."""
