@@ -13,6 +13,8 @@ from kvgpt.measure.roof import SIZES
 from kvgpt.recipes import Variant
 from kvgpt.record import metric
 
+ALONE = "attention asks no other rank for anything: measure it in one process, on a model with fewer heads"
+
 
 def left_out(item, chosen, model):
     variant = item.callspec.params["variant"]

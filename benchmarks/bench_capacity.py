@@ -14,6 +14,7 @@ from kvgpt.measure.floors import Claim, work
 from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.record import metric
 
+ALONE = "capacity is searched for by what one process can allocate, and ranks that disagree cannot go on together"
 LONGEST = 512  # tokens of a sequence, where the model's context allows
 SERVED, TRAINED = 1, 1  # sequences of the reference variant that a CPU's budget holds at least
 LEAST = 32_000_000  # bytes of a CPU's budget, so that a small model's capacities lie apart

@@ -4,6 +4,7 @@ from kvgpt.measure.roof import MIB, SIZES, Roof, copying, multiplying, reading
 from kvgpt.options import SETTINGS
 
 COMPARED = ("mebibytes",)  # one device's rates by size are one curve
+ALONE = "the floor family probes a device by itself; each rank's floors come from its own probes"
 
 
 def pytest_generate_tests(metafunc):

@@ -6,8 +6,12 @@ other, all by the device's allocator: ``prefill_peak``, weights, cache and the m
 step and the most that the step adds: the decode's peak alone, by which variants are compared; ``transient_bytes``, that
 step's own part of it.
 
+Where ranks share a model out, all bytes are those of one rank: its heads of the cache, its share of the weights, the
+embeddings and norms that all of them have.
+
 On a GPU, ``device_memory`` is what the driver says of the whole device after that step. On a CPU, ``resident_memory``
-and ``resident_peak`` come from a fresh process, started for the longest T of the run only.
+and ``resident_peak`` come from a fresh process, started for the longest T of the run only, and not for ranks: a process
+of its own is none of them.
 """
 
 import pytest
@@ -62,17 +66,20 @@ def bench_memory(benchmark, case, engine_of, model, prompt, settings, used, vari
     by_driver, doubts = used(), []
     if by_driver is not None:
         metrics["device_memory"] = metric("device_memory", by_driver)
-    if settings.device == "cpu" and not benchmark.disabled and new_tokens == _longest(settings, model):
+    alone = settings.device == "cpu" and settings.tensor_parallel == 1  # a fresh process has no rank
+    if alone and not benchmark.disabled and new_tokens == _longest(settings, model):
         figures = resident.measure(_serving(settings, variant, batch_size, new_tokens))
         metrics |= {name: metric(name, value) for name, value in figures.items()}
         doubts = resident.doubts(figures, weights + held)
     wrong = []
     if variant not in settings.caches:
-        formula = cache_bytes(engine.model.config, Variant.parse(variant), batch_size, new_tokens, settings.dtype)
+        whole = cache_bytes(engine.model.config, Variant.parse(variant), batch_size, new_tokens, settings.dtype)
+        formula = whole // settings.tensor_parallel
         metrics["cache_bytes_formula"] = metric("cache_bytes_formula", formula, kind="modelled")
         if formula != held:
             wrong.append(f"the cache holds {held} bytes, the closed form says {formula}")
-    case.end(metrics, [*wrong, *doubts])
+    details = {"bytes_of": f"one of {settings.tensor_parallel} ranks"} if settings.tensor_parallel > 1 else None
+    case.end(metrics, [*wrong, *doubts], details)
     assert not wrong, wrong[0]
 
 

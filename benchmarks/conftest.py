@@ -5,7 +5,8 @@ may add axes in a ``pytest_generate_tests`` of its own, and name values of its o
 of which a run that asks for lengths takes those that it asked for, or its longest; ``ALSO``, variants beside the
 grid's; ``PEERS = True``, that other systems can be measured by it; ``BEYOND``, that it picks its variants itself;
 ``COMPARED``, arguments along which its cases are compared beside the variant, so that a sweep keeps them together;
-``left_out(item, chosen, model)``, why a case is not measured here, or None.
+``ALONE``, why it is not measured where ranks share a model out; ``left_out(item, chosen, model)``, why a case is not
+measured here, or None.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from kvgpt import peers, registry
-from kvgpt.measure import clocks, device, fixtures, passes, subject
+from kvgpt.measure import clocks, device, fixtures, lockstep, passes, subject
 from kvgpt.measure.fixtures import ANSWERS, FLOORS, SAID
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
@@ -31,6 +32,7 @@ REASONS = pytest.StashKey[dict[str, list[str]]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REASONS] = {}
     config.pluginmanager.register(fixtures, "kvgpt.fixtures")
+    lockstep.register(config)
     passes.register(config)
 
 
@@ -75,7 +77,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = config.stash[SETTINGS]
     named = f"{chosen.model} ({chosen.weights}), {chosen.dtype} on {chosen.device}"
-    return f"kvgpt: {named}: {', '.join([*chosen.variants, *chosen.caches])}"
+    over = f" over {chosen.tensor_parallel} ranks" if chosen.tensor_parallel > 1 else ""
+    return f"kvgpt: {named}{over}: {', '.join([*chosen.variants, *chosen.caches])}"
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -133,6 +136,11 @@ def _impossible(item: pytest.Item, chosen: Settings, model: GPT) -> str | None:
         return f"{chosen.model} has a context of {model.config.block_size} tokens, {tokens} were asked for"
     if variant in peers.PEERS and (absent := peers.absent(variant)):
         return absent
+    if chosen.tensor_parallel > 1 and variant in peers.PEERS:
+        return f"{chosen.tensor_parallel} ranks share the model out, and a peer runs in one process"
+    alone = getattr(getattr(item, "module", None), "ALONE", None)
+    if chosen.tensor_parallel > 1 and alone:
+        return f"{chosen.tensor_parallel} ranks share the model out: {alone}"
     if variant is not None and variant not in {*chosen.caches, *peers.PEERS}:
         recipe, has = Variant.parse(variant), (model.config.sharing, model.config.align)
         if has not in ((None, None), (recipe.sharing, recipe.align)):

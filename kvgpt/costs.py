@@ -10,15 +10,19 @@ from kvgpt.recipes import STORAGES, Variant, Width
 ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
-def parameters(config: GPTConfig) -> int:
-    """Numbers that a model of this config holds; the head is the token embedding's."""
+def parameters(config: GPTConfig, ranks: int = 1) -> int:
+    """Numbers that a model of this config holds; the head is the token embedding's.
+
+    Of a model split over ``ranks``, those of one: it has all of the embeddings, of the norms and of the biases that are
+    added to sums over ranks.
+    """
     C, L = config.n_embd, config.n_layer
     kv = 2 * config.kv_heads * config.head_dim
     embeddings = (config.vocab_size + (config.n_position or 0)) * C
-    norms = (2 * L + 1) * 2 * C
-    attention = L * 2 * (C * C + C) + config.n_slot * (C * kv + kv)  # queries and output; keys and values of owners
-    mlp = L * (2 * C * config.inner + config.inner + C)
-    return embeddings + norms + attention + mlp
+    norms, sums = (2 * L + 1) * 2 * C, L * 2 * C
+    attention = L * (2 * C * C + C) + config.n_slot * (C * kv + kv)  # queries and output; keys and values of owners
+    mlp = L * (2 * C * config.inner + config.inner)
+    return embeddings + norms + sums + (attention + mlp) // ranks
 
 
 def matrices(config: GPTConfig) -> int:
@@ -27,9 +31,9 @@ def matrices(config: GPTConfig) -> int:
     return L * 2 * C * (C + config.inner) + config.n_slot * 2 * C * config.kv_heads * config.head_dim
 
 
-def weights_bytes(config: GPTConfig, dtype: str) -> int:
-    """Bytes of the parameters in ``dtype``."""
-    return parameters(config) * ITEM_BYTES[dtype]
+def weights_bytes(config: GPTConfig, dtype: str, ranks: int = 1) -> int:
+    """Bytes of the parameters in ``dtype``, or of those of one of ``ranks``."""
+    return parameters(config, ranks) * ITEM_BYTES[dtype]
 
 
 def cache_bytes(config: GPTConfig, variant: Variant, batch_size: int, length: int, dtype: str) -> int:
@@ -78,6 +82,7 @@ class Bill:
     """What steps ask for, of a model whose config has its sharing, in ``dtype`` and for a batch.
 
     ``token_bytes`` are held of each token of a sequence; where a cache ``recomputes``, every step starts from nothing.
+    Of a model split over ``ranks``, the least that one of them must do: what several hold comes on top.
     """
 
     config: GPTConfig
@@ -85,6 +90,7 @@ class Bill:
     batch_size: int
     token_bytes: int
     recomputes: bool = False
+    ranks: int = 1
 
     def step(self, held: int, fed: int = 1) -> Demand:
         """Feed ``fed`` tokens a row when ``held`` have been seen; the logits of the last position come out.
@@ -101,7 +107,7 @@ class Bill:
         weights = parameters(config) - (config.n_position or 0) * config.n_embd
         read = weights * item + self.batch_size * held * self.token_bytes
         written = self.batch_size * (fed * self.token_bytes + config.vocab_size * item)
-        return Demand(self.batch_size * flops, read + written)
+        return Demand(self.batch_size * flops / self.ranks, (read + written) / self.ranks)
 
     def generation(self, new_tokens: int) -> list[Demand]:
         """The steps that generate ``new_tokens`` after a prompt of one."""
@@ -109,16 +115,49 @@ class Bill:
 
     def working_set(self, length: int) -> int:
         """Bytes that a step reads when ``length`` tokens are held."""
-        return weights_bytes(self.config, self.dtype) + self.batch_size * length * self.token_bytes
+        whole = weights_bytes(self.config, self.dtype) + self.batch_size * length * self.token_bytes
+        return whole // self.ranks
 
 
-def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int) -> Bill:
+def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int, ranks: int = 1) -> Bill:
     """The bill of a variant on a model; of None, a cache whose bytes nobody knows, as if it held nothing."""
     if variant is None:
-        return Bill(config, dtype, batch_size, token_bytes=0)
+        return Bill(config, dtype, batch_size, token_bytes=0, ranks=ranks)
     computed = shared(config, variant)
     kept = token_bytes(computed, variant.storage, dtype)
-    return Bill(computed, dtype, batch_size, kept, variant.recomputes)
+    return Bill(computed, dtype, batch_size, kept, variant.recomputes, ranks)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What one of ``ranks`` exchanges with the others in a step, in rings: as many bytes come in as go out.
+
+    ``sums`` all-reduces of ``summed`` bytes each, one after the other, then an all-gather of ``gathered`` bytes in all.
+    """
+
+    ranks: int
+    sums: int
+    summed: int
+    gathered: int
+
+    @property
+    def collectives(self) -> int:
+        """That wait for each other."""
+        return self.sums + 1 if self.ranks > 1 else 0
+
+    @property
+    def sent(self) -> float:
+        """Bytes that each rank sends: an all-reduce passes each part round twice, an all-gather once."""
+        return (2 * self.sums * self.summed + self.gathered) * (self.ranks - 1) / self.ranks
+
+
+def wire(config: GPTConfig, dtype: str, batch_size: int, ranks: int, fed: int = 1) -> Wire:
+    """The exchange of a step that feeds ``fed`` tokens a row and makes the last position's logits; see
+    :mod:`kvgpt.parallel`.
+    """
+    item, rows = ITEM_BYTES[dtype], -(-config.vocab_size // ranks)
+    summed = batch_size * fed * config.n_embd * item
+    return Wire(ranks, 2 * config.n_layer, summed, batch_size * ranks * rows * item)
 
 
 def training_step(config: GPTConfig, dtype: str, batch_size: int, length: int) -> Demand:

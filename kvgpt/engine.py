@@ -14,6 +14,7 @@ from kvgpt.caches.transformers import TransformersStyle
 from kvgpt.fastest import fastest
 from kvgpt.graphs import Graphed
 from kvgpt.model import GPT
+from kvgpt.parallel import ALONE, Ranks
 from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.sampling import Sampler, uniforms
 from kvgpt.steps import Steps, cuts
@@ -28,7 +29,8 @@ class Engine:
     ``calibration`` (N, T) int64 are the ids to which an aligned variant is fitted, by default 8 contexts of training
     text, or of random ids for random weights. ``check_finite=True`` looks at every step's logits, at the price of a
     synchronisation on a GPU. ``steps`` makes what runs the steps, see :mod:`kvgpt.steps`: without it what serves the
-    device best, which on a GPU calls no module of the model in a decode step.
+    device best, which on a GPU calls no module of the model in a decode step. ``ranks`` are the processes over which
+    the model is split, see :mod:`kvgpt.parallel`: each makes the same calls of an engine of its own, with the same ids.
     """
 
     streams = True  # whether a token is handed over before the next is computed: not every peer does
@@ -43,6 +45,7 @@ class Engine:
         calibration: Tensor | None = None,
         check_finite: bool = False,
         steps: Callable[[GPT, policies.Policy], Steps | Graphed] = fastest,
+        ranks: Ranks = ALONE,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
@@ -61,7 +64,8 @@ class Engine:
             ids = text.calibration(plain.config, plain.weights) if calibration is None else calibration
             return align(plain, ids, sharing, kind)
 
-        self.model = self.recipe.model(model, fit).prepare(rows=batch_size)
+        self.ranks = ranks
+        self.model = ranks.part(self.recipe.model(model, fit)).prepare(rows=batch_size)
         self.cache = self.recipe.cache(self.model.kv_shape(batch_size, self.max_length))
         self._begun, self._history = 0, self._nothing()
         windowed = self.cache.window is not None
@@ -151,7 +155,7 @@ class Engine:
         sampler = Sampler(temperature, top_k, top_p)
         drawn = torch.zeros(ids.size(0), max_new_tokens, dtype=torch.float64)  # a greedy row needs no chance
         if temperature:
-            drawn = uniforms(seed, ids.size(0), max_new_tokens)
+            drawn = self.ranks.same(uniforms(seed, ids.size(0), max_new_tokens))
         return self._stream(ids, sampler, drawn.to(self._device), eos, together)
 
     def _stream(self, ids: Tensor, sampler: Sampler, drawn: Tensor, eos: int | None, together: int) -> Iterator[Tensor]:

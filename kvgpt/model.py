@@ -142,19 +142,29 @@ class GPT(nn.Module):
             x = block(x, cache, turn)
         if last_only:
             x = x[:, -1:]  # (B, 1, C)
-        return linear(self.ln_f(x), self.wte.weight, None, self.head)
+        return self.logits(self.ln_f(x))
+
+    @property
+    def unembedding(self) -> Tensor:
+        """What the head multiplies with, (V, C): the token embedding."""
+        return self.wte.weight
+
+    def logits(self, x: Tensor) -> Tensor:
+        """X (B, T, C), as the last norm made it -> (B, T, V)."""
+        return linear(x, self.unembedding, None, self.head)
 
     def blocks(self) -> Iterator[Block]:
         """The layers, first to last, by their type."""
         return cast(Iterator[Block], iter(self.h))
 
     def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
-        """What a cache for this model must hold."""
-        config, weight = self.config, self.wte.weight
+        """What a cache for this model must hold: the heads of keys and values that its layers make."""
+        first, weight = next(self.blocks()).attn, self.wte.weight
+        kv_heads = first.widths[1] // first.head_dim  # the first layer owns a slot, whatever the sharing
         device = weight.device.type
         # Under autocast, as in training, projections come out in another dtype than the weights have.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        return KVShape(config.n_slot, batch_size, config.kv_heads, config.head_dim, max_length, dtype, weight.device)
+        return KVShape(self.config.n_slot, batch_size, kv_heads, first.head_dim, max_length, dtype, weight.device)
 
     def share(self, sharing: str | None) -> "GPT":
         """The same weights with followers that attend to their owners' keys and values; their own are left out.
@@ -187,7 +197,7 @@ class GPT(nn.Module):
         for module in self.modules():
             if isinstance(module, Linear):
                 module.ready = ready(module.weight, rows, biased=True)
-        self.head = ready(self.wte.weight, rows, biased=False)
+        self.head = ready(self.unembedding, rows, biased=False)
         return self
 
     @classmethod

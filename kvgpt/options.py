@@ -21,14 +21,16 @@ DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
 LARGEST_GRID = 2**16  # bytes of a TOML file
 LEAST = {"warmup": 0, "rounds": 1, "autoregressive_tokens": 2, "precision": 0.0, "seconds": 0.0, "repeats": 1}
-NOT_IN_A_GRID = (
+NOT_IN_A_GRID = (  # what runs, and on which machines
     "caches",
     "beside",
     "max_tokens",
     "resume",
     "memory_budget",
     "lock_clocks",
-)  # what runs, and on which machine
+    "tensor_parallel",
+    "rank_seconds",
+)
 IMPORTED = "kvgpt-imported"  # a report's property: which plug-in was imported, and from which file
 SETTINGS = pytest.StashKey["Settings"]()
 
@@ -38,7 +40,8 @@ class Settings:
     """What a run measures: a grid, with what the options override.
 
     A timed case takes ``rounds``, then more until the interval of the median is within ``precision`` of it, relative,
-    and stops after ``seconds`` even where that means fewer.
+    and stops after ``seconds`` even where that means fewer. ``tensor_parallel`` is no option: it counts the ranks that
+    ``torchrun`` started, of which none waits for the others longer than ``rank_seconds``.
     """
 
     model: str = "nano"
@@ -59,6 +62,8 @@ class Settings:
     peers: bool = False
     memory_budget: int | None = None
     lock_clocks: bool = False
+    tensor_parallel: int = 1
+    rank_seconds: float = 45.0
     corpus: str = ""
     max_tokens: int | None = None
     autoregressive_tokens: int = 16384
@@ -104,6 +109,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kvgpt-peers", action="store_true", help="measure other systems with the same weights beside the variants")
     add("--kvgpt-memory-budget", metavar="BYTES", help="what capacity is found for on a CPU (default: a small one)")
     add("--kvgpt-lock-clocks", action="store_true", help="lock a GPU's clocks for this run, where that is permitted")
+    add(
+        "--kvgpt-rank-seconds",
+        metavar="S",
+        help="under torchrun, how long a rank waits for the others before it gives up (default: 45)",
+    )
     add("--kvgpt-examples", metavar="N", type=int, default=40, help="inputs drawn for each promise (default: 40)")
 
 
@@ -144,6 +154,8 @@ def settings(config: pytest.Config) -> Settings:
     for name, least in whole:
         if given(name) is not None:
             asked[name.replace("-", "_")] = _whole(f"--kvgpt-{name}", given(name), least)
+    if given("rank-seconds") is not None:
+        asked["rank_seconds"] = float(_whole("--kvgpt-rank-seconds", given("rank-seconds")))
     if given("variants") is not None:
         asked["variants"] = tuple(given("variants").split(","))
     elif given("cache"):

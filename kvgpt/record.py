@@ -16,12 +16,14 @@ FAMILIES = (
     "decode",
     "roofline",
     "positions",
+    "collectives",
     "sharing",
 )
 KINDS = ("measured", "modelled")
 DIRECTIONS = ("lower", "higher")
 UNITS = ("s", "B", "B/s", "token/s", "FLOP/s", "FLOP/B", "1")
-WHOLE = ("batch_size", "new_tokens", "scored_tokens")  # of a workload: what cases are sorted by and counted in
+# Of a workload: what cases are sorted by and counted in.
+WHOLE = ("batch_size", "new_tokens", "scored_tokens", "tensor_parallel")
 FIELDS = {
     "schema": int,
     "family": str,
@@ -55,6 +57,7 @@ METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "copy_bandwidth": ("B/s", "higher"),
     "matmul_rate": ("FLOP/s", "higher"),
     "kernels_per_token": ("1", "lower"),  # of a decode step: what a GPU was asked to run, or torch on a CPU
+    "wire_bandwidth": ("B/s", "higher"),  # bytes that a rank sends in a collective's ring, over its time
     "weights_bytes": ("B", "lower"),
     "cache_bytes": ("B", "lower"),
     "cache_bytes_formula": ("B", "lower"),

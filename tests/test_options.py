@@ -71,6 +71,7 @@ def test_a_grid_may_be_a_file(pytester):
         ("--kvgpt-lengths=32,x", "--kvgpt-lengths 'x': expected whole numbers"),
         ("--kvgpt-lengths=0", "--kvgpt-lengths '0': expected whole numbers"),
         ("--kvgpt-rounds=0", "--kvgpt-rounds '0'"),
+        ("--kvgpt-rank-seconds=0", "--kvgpt-rank-seconds '0'"),
         ("--kvgpt-grid=huge", "unknown grid 'huge': known: quick, seed, full"),
         ("--kvgpt-corpus=novel", "no corpus 'novel': known: embedded, wikitext-2"),
     ],

@@ -115,3 +115,43 @@ def test_setup_runs_untimed_before_every_round():
 def test_without_timing_the_body_runs_once():
     found, _, clock = run([1.0], disabled=True)
     assert not found and found.result == "done" and clock.now == 1.0
+
+
+class First(Alone):
+    """The rank that decides; ``said`` is what it tells the others."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def agreed(self, number):
+        self.said.append(number)
+        return number
+
+    def again(self, wanted, possible):
+        return bool(self.agreed(wanted))
+
+
+class Second(First):
+    """A rank that is told."""
+
+    def agreed(self, number):
+        return self.said.pop(0)
+
+
+@pytest.mark.parametrize("least", [0.0, 1e9])
+def test_ranks_run_a_body_as_often_whatever_their_own_clocks_say(least):
+    def runs(turn, durations):
+        clock, ran = FakeClock(), []
+
+        def body():
+            ran.append(clock.now)
+            clock.advance(durations[len(ran) % len(durations)])
+
+        settings = SimpleNamespace(warmup=5, rounds=6, precision=0.02, seconds=30.0)
+        timed(Bench(clock), body, settings, clock, clock, least=least, turn=turn, now=clock)
+        return len(ran)
+
+    said = []
+    alone = runs(Alone(), [3.0]), runs(Alone(), [0.1, 0.3, 0.2])
+    assert alone[0] != alone[1], "left to themselves they part"
+    assert runs(First(said), [3.0]) == runs(Second(said), [0.1, 0.3, 0.2]) == alone[0] and not said

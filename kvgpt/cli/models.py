@@ -3,6 +3,7 @@
 import argparse
 import codecs
 import inspect
+from typing import Any
 
 from kvgpt.config import PRESETS
 from kvgpt.plain import columns
@@ -23,6 +24,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     one.add_argument("--seed", type=int)
     one.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the file's")
     one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    one.add_argument(
+        "--rank-seconds",
+        type=float,
+        default=45.0,
+        help="under torchrun, which shares the model out, how long a rank waits for the others (default: 45)",
+    )
     one.set_defaults(run=generate)
 
     one = commands.add_parser("variants", help="list the variants")
@@ -54,23 +61,31 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def generate(parsed: argparse.Namespace) -> None:
-    """Stream a continuation of the prompt."""
+    """Stream a continuation of the prompt. Under ``torchrun`` ranks share the model out, and the first one prints."""
     import torch
 
-    from kvgpt import registry, text
+    from kvgpt import parallel, registry, text
     from kvgpt.engine import Engine
 
-    model = registry.open_model(parsed.model, parsed.weights, parsed.dtype, parsed.device)
-    encoding = text.tokenizer(model.config.vocab_size)
-    ids = torch.from_numpy(encoding.encode(parsed.prompt).astype("int64"))[None]  # (1, T)
-    engine = Engine(model, parsed.variant)
-    sampling = {name: getattr(parsed, name) for name in ("temperature", "top_k", "top_p", "seed")}
-    tokens = engine.stream(ids, parsed.max_new_tokens, eos=encoding.eot, **sampling)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    print(parsed.prompt, end="", flush=True)
-    for token in tokens:
-        print(decoder.decode(encoding.decode_bytes(token[0].tolist())), end="", flush=True)
-    print(decoder.decode(b"", final=True))
+    with parallel.join(parsed.device, parsed.rank_seconds) as ranks:
+        place = parsed.device if ranks.count == 1 else "cpu"  # from where each rank takes its part
+        model = registry.open_model(parsed.model, parsed.weights, parsed.dtype, place)
+        encoding = text.tokenizer(model.config.vocab_size)
+        ids = torch.from_numpy(encoding.encode(parsed.prompt).astype("int64"))[None]  # (1, T)
+        engine = Engine(model, parsed.variant, ranks=ranks)
+        del model  # of which a rank needs no more than its part
+        sampling = {name: getattr(parsed, name) for name in ("temperature", "top_k", "top_p", "seed")}
+        tokens = engine.stream(ids, parsed.max_new_tokens, eos=encoding.eot, **sampling)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        say = print if ranks.rank == 0 else _nothing
+        say(parsed.prompt, end="", flush=True)
+        for token in tokens:
+            say(decoder.decode(encoding.decode_bytes(token[0].tolist())), end="", flush=True)
+        say(decoder.decode(b"", final=True))
+
+
+def _nothing(*words: str, **how: Any) -> None:
+    """What a rank says that is not the first."""
 
 
 def list_variants(parsed: argparse.Namespace) -> None:

@@ -89,9 +89,9 @@ def _capture(parsed: argparse.Namespace, asked: "Sequence[Asked]") -> int:
     from contextlib import suppress
     from dataclasses import asdict
 
+    from kvgpt import whole
     from kvgpt.measure import device
     from kvgpt.measure.ncu import capture, captured, counted, steps
-    from kvgpt.report import whole
 
     config = _config(parsed.model)
     try:
@@ -126,9 +126,8 @@ def _config(model: str) -> "GPTConfig":
 
 def _read(path: Path, out: Path) -> int:
     """Make figures of an exported CSV: a JSON for each range, and a table of what was counted beside what it should."""
-    from kvgpt import strict_json
+    from kvgpt import strict_json, whole
     from kvgpt.measure.ncu import captured, counted, exported
-    from kvgpt.report import whole
 
     of, ranges = captured.beside(path), exported.read(path)
     found = counted.figures(ranges, of.known)

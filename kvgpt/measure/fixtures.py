@@ -13,7 +13,7 @@ from kvgpt import peers, registry, text
 from kvgpt.costs import Bill, bill
 from kvgpt.engine import Engine
 from kvgpt.fastest import fastest
-from kvgpt.measure import clocks, subject, turns
+from kvgpt.measure import clocks, lockstep, subject, turns
 from kvgpt.measure.calibration import Answer, calibrate
 from kvgpt.measure.case import Case
 from kvgpt.measure.clock_lock import locked
@@ -25,6 +25,7 @@ from kvgpt.measure.rounds import Timed, timed
 from kvgpt.measure.state import Sampler
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS, Settings
+from kvgpt.parallel import Ranks
 from kvgpt.recipes import REFERENCE, Variant
 
 DEVICE = "device"  # in place of a variant, of what is measured without one
@@ -41,6 +42,12 @@ def settings(pytestconfig: pytest.Config) -> Settings:
 @pytest.fixture(scope="session")
 def model(pytestconfig: pytest.Config) -> GPT:
     return subject.model(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def ranks(pytestconfig: pytest.Config) -> Ranks:
+    """The processes that measure together; most often one that is alone."""
+    return pytestconfig.stash[lockstep.RANKS]
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +69,11 @@ def held_out(pytestconfig: pytest.Config) -> Tensor:
 
 
 @pytest.fixture(scope="session")
-def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Callable[..., Any]:
+def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None, ranks: Ranks) -> Callable[..., Any]:
     """``engine_of(variant, batch_size, max_length, positions)``: an engine, or a peer, which has its interface.
 
-    A model is shared or aligned once for all cases. ``steps`` are how an engine's are run, by default the fastest way.
+    A model is shared, aligned and split over ranks once for all cases. ``steps`` are how an engine's are run, by
+    default the fastest way.
     """
     prepared: dict[str, GPT] = {}
 
@@ -74,13 +82,14 @@ def engine_of(model: GPT, settings: Settings, corpus: text.Corpus | None) -> Cal
             return peers.build(variant, model, batch_size, max_length)
         if variant in settings.caches:
             cache_class, sharing = registry.plug_in(variant)
-            shared = prepared.setdefault(variant, model.share(sharing) if sharing else model)
-            return Engine(shared, cache_class, batch_size, max_length, positions, steps=steps)
+            if variant not in prepared:
+                prepared[variant] = ranks.part(model.share(sharing) if sharing else model)
+            return Engine(prepared[variant], cache_class, batch_size, max_length, positions, steps=steps, ranks=ranks)
         if variant not in prepared:
             aligned = Variant.parse(variant).align is not None
             ids = text.calibration(model.config, settings.weights, corpus) if aligned else None
-            prepared[variant] = Engine(model, variant, calibration=ids).model
-        return Engine(prepared[variant], variant, batch_size, max_length, positions, steps=steps)
+            prepared[variant] = Engine(model, variant, calibration=ids, ranks=ranks).model
+        return Engine(prepared[variant], variant, batch_size, max_length, positions, steps=steps, ranks=ranks)
 
     return make
 
@@ -138,6 +147,8 @@ def case(
     variant = parameters.params.get("variant", DEVICE) if parameters else DEVICE
     shape = {name: getattr(model.config, name) for name in ("n_layer", "n_head", "n_embd", "block_size")}
     workload = {name: getattr(settings, name) for name in ("model", "weights", "device", "dtype")} | shape
+    if settings.tensor_parallel > 1:
+        workload["tensor_parallel"] = settings.tensor_parallel
     strangers = (DEVICE, *peers.PEERS, *settings.caches)
     canonical = variant if variant in strangers else registry.canonical(variant)
     wrong = [f"calibration: {answer}" for answer in calibration if not answer.right]
@@ -146,18 +157,18 @@ def case(
 
 @pytest.fixture
 def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bill]:
-    """``bill_of(batch_size)``: what this variant's steps ask of the device, from closed forms."""
+    """``bill_of(batch_size)``: what this variant's steps ask of the device, or of each rank's, from closed forms."""
     known = REFERENCE if variant in peers.PEERS else variant  # a peer is held to what the reference must do
     recipe = None if known in settings.caches else Variant.parse(known)
-    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size)
+    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size, settings.tensor_parallel)
 
 
 @pytest.fixture
-def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings) -> Callable[..., Timed]:
+def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings, ranks: Ranks) -> Callable[..., Timed]:
     """``time_of(body, setup, times)``: the seconds of ``body``, by the run's clocks and with the run's effort.
 
     A case of which each round measures as much as ``times`` rounds of others may take as many times as long. ``least``
-    seconds are what a round takes at best: where that is too long, nothing is warmed up.
+    seconds are what a round takes at best: where that is too long, nothing is warmed up. Ranks begin each together.
     """
     clock, host = clocks.device_clock(settings.device), clocks.host_clock(settings.device)
     turn = turns.turn(pytestconfig)
@@ -166,12 +177,17 @@ def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings) -> 
         body: Callable[[], Any], setup: Callable[[], object] = lambda: None, times: int = 1, least: float = 0.0
     ) -> Timed:
         effort = replace(settings, seconds=times * settings.seconds)
-        return timed(benchmark, body, effort, clock, host, setup, least, turn)
+
+        def ready() -> None:
+            setup()
+            ranks.wait()
+
+        return timed(benchmark, body, effort, clock, host, ready, least, turn)
 
     return measure
 
 
 @pytest.fixture
-def prompt(model: GPT, batch_size: int) -> Tensor:
+def prompt(model: GPT, settings: Settings, batch_size: int) -> Tensor:
     """One token a row, (B, 1): the end of a text, where the vocabulary has one."""
-    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=model.wte.weight.device)
+    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=settings.device)

@@ -31,7 +31,8 @@ def register(config: pytest.Config) -> None:
             )
         config.pluginmanager.register(Passes(config, results, chosen.repeats, chosen.resume), "kvgpt-passes")
         return
-    turns.register(config)
+    if chosen.tensor_parallel == 1:
+        turns.register(config)
     recorder = Recorder(config)
     config.pluginmanager.register(recorder, "kvgpt-recorder")
     config.pluginmanager.register(Progress(config, recorder), "kvgpt-progress")

@@ -25,6 +25,7 @@ FIGURES: dict[str, tuple[str, ...]] = {  # family -> the metrics of which the fi
     "attention": ("fraction_of_bandwidth", "total_latency"),
     "floor": ("read_bandwidth", "matmul_rate"),
     "roofline": ("achieved_bandwidth", "achieved_flops"),
+    "collectives": ("total_latency", "wire_bandwidth"),
 }
 PHRASES = {  # metric -> how its figure reads; else the figure and the metric's name
     "per_token_latency": "{}/token",
@@ -45,6 +46,9 @@ AXES = {  # field of a workload -> how it reads
     "mode": "{}",
     "phase": "{}",
     "positions": "{}",
+    "collective": "{}",
+    "bytes": "{} B",
+    "tensor_parallel": "over {} ranks",
 }
 USUAL = {"prompt": 1}  # goes without saying
 LINE = r"\[ *\d+/\d+\] "  # how each line begins

@@ -106,13 +106,13 @@ def timed(
     if benchmark.disabled:
         return Timed((), (), benchmark.pedantic(body, setup=before))
     begun, longest, ran = spent(), 0.0, 0
-    for _ in range(effort.warmup if least <= effort.seconds else 0):
+    for _ in range(turn.agreed(effort.warmup if least <= effort.seconds else 0)):
         longest, ran = max(longest, _round(body, setup, host, host)[0]), ran + 1
-        if spent() - begun > effort.seconds / 2:
+        if turn.agreed(spent() - begun > effort.seconds / 2):
             break
     begun = spent()
     fit = int(effort.seconds / longest) if longest else 1  # without a warm-up nothing is known yet
-    rounds, most = max(1, min(effort.rounds, fit)), MOST * effort.rounds
+    rounds, most = turn.agreed(max(1, min(effort.rounds, fit))), MOST * effort.rounds
     result = benchmark.pedantic(body, setup=before, teardown=after, rounds=rounds)
     samples = benchmark.stats.stats.data
     walls = [end - start for start, end in zip(watch[::2], watch[1::2], strict=True)]

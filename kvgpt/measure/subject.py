@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kvgpt import registry, text
-from kvgpt.measure import device
+from kvgpt import parallel, registry, text
+from kvgpt.measure import device as devices
 from kvgpt.model import GPT
 from kvgpt.options import SETTINGS
 from kvgpt.perplexity import Windows
@@ -16,16 +16,22 @@ TEXT = pytest.StashKey[tuple[text.Corpus | None, Tensor]]()
 
 
 def model(config: pytest.Config) -> GPT:
-    """The model that the options name; a usage error where it cannot be opened here, or a plug-in cannot."""
+    """The model that the options name; a usage error where it cannot be opened here, or a plug-in cannot.
+
+    Where ranks share it out it is whole and on the host: each takes its part from there.
+    """
     chosen = config.stash[SETTINGS]
     if MODEL not in config.stash:
-        reason = device.unusable(chosen.device)
+        reason = devices.unusable(chosen.device)
         try:
             if reason:
                 raise ValueError(reason)
             for spec in chosen.caches:
                 registry.plug_in(spec)
-            config.stash[MODEL] = registry.open_model(chosen.model, chosen.weights, chosen.dtype, chosen.device)
+            device = chosen.device if chosen.tensor_parallel == 1 else "cpu"
+            opened = registry.open_model(chosen.model, chosen.weights, chosen.dtype, device)
+            parallel.check(opened.config, chosen.tensor_parallel)
+            config.stash[MODEL] = opened
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
     return config.stash[MODEL]

@@ -38,6 +38,10 @@ class Turn(Protocol):
         """Whether to time another round: one that is wanted, or possible while the other process wants some."""
         ...
 
+    def agreed(self, number: int) -> int:
+        """What all who measure this case together do: a number that this process has by its own clock, or another's."""
+        ...
+
     def others_own(self) -> float:
         """Processor time in s that the other process has had."""
         ...
@@ -53,6 +57,9 @@ class Alone:
 
     def again(self, wanted: bool, possible: bool) -> bool:
         return wanted
+
+    def agreed(self, number: int) -> int:
+        return number
 
     def others_own(self) -> float:
         return 0.0
@@ -108,6 +115,9 @@ class Turns:
         while not wanted and not possible and self._other_wants():
             self._hand_over()
         return wanted or self._other_wants()
+
+    def agreed(self, number: int) -> int:
+        return number
 
     def others_own(self) -> float:
         return float(self._other.get("own", 0.0))

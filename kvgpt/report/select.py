@@ -68,4 +68,6 @@ def _model(workload: Mapping[str, Any]) -> str:
     """What a workload does not say, such as the dtype of an older record, is left unsaid."""
     weights = f" ({workload['weights']})" if "weights" in workload else ""
     parts = [f"{workload.get('model', 'an unnamed model')}{weights}"]
-    return ", ".join(parts + [str(workload[field]) for field in ("dtype", "device") if field in workload])
+    parts += [str(workload[field]) for field in ("dtype", "device") if field in workload]
+    ranks = workload.get("tensor_parallel")
+    return ", ".join([*parts, f"over {ranks} ranks"] if ranks else parts)

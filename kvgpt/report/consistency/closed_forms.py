@@ -10,21 +10,21 @@ SHAPE = ("n_layer", "n_head", "n_embd", "block_size")
 
 
 def cache_bytes(case: Case, batch_size: int) -> int | None:
-    """Bytes of the case's cache for ``batch_size`` sequences, of as many tokens as it has room for."""
+    """Bytes of the case's cache, or one rank's, for ``batch_size`` sequences of as many tokens as it has room for."""
     config, variant, dtype = _config(case), _variant(case), str(case.workload.get("dtype"))
     length = size(case, "max_length", "context", "new_tokens")
     if config is None or variant is None or length is None or dtype not in costs.ITEM_BYTES:
         return None
-    return costs.cache_bytes(config, variant, batch_size, length, dtype)
+    return costs.cache_bytes(config, variant, batch_size, length, dtype) // _ranks(case)
 
 
 def weights_bytes(case: Case) -> int | None:
-    """Bytes of the weights: followers of a sharing have no projections of keys and values."""
+    """Bytes of the weights, or of one rank's: followers of a sharing have no projections of keys and values."""
     config, variant, dtype = _config(case), _variant(case), str(case.workload.get("dtype"))
     if config is None or variant is None or dtype not in costs.ITEM_BYTES:
         return None
     shared = GPTConfig(**{**vars(config), "sharing": variant.sharing or config.sharing})
-    return costs.weights_bytes(shared, dtype)
+    return costs.weights_bytes(shared, dtype, _ranks(case))
 
 
 def held_cache(case: Case) -> float | None:
@@ -39,6 +39,11 @@ def held_weights(case: Case) -> float | None:
     """Bytes of the weights as the case states them, else their closed form."""
     stated = case.value("weights_bytes")
     return weights_bytes(case) if stated is None else stated
+
+
+def _ranks(case: Case) -> int:
+    """Over how many processes the model was split."""
+    return size(case, "tensor_parallel") or 1
 
 
 def _config(case: Case) -> GPTConfig | None:
