@@ -41,15 +41,16 @@ def align(model: GPT, ids: Tensor, sharing: str = "cla2", kind: str = "q") -> GP
     shared = model.share(sharing)
     maps = _fit_all(model, ids, shared.config)
     state = shared.state_dict()
+    layers = [*shared.blocks()]
     for layer, (A, b) in maps.items():
-        name = f"h.{layer}.attn.c_attn"
-        weight, bias = state[f"{name}.weight"].double(), state[f"{name}.bias"].double()
+        queries = layers[layer].attn.c_attn
+        weight, bias = queries.weight.double(), queries.bias.double()
         H, D = b.shape
         mapped = A @ weight.view(H, D, -1)  # (H, D, C)
         shift = (A @ bias.view(H, D, 1)).squeeze(2) + b  # (H, D)
-        state[f"{name}.weight"] = mapped.reshape_as(weight).to(model.wte.weight.dtype)
-        state[f"{name}.bias"] = shift.reshape_as(bias).to(model.wte.weight.dtype)
-    aligned = GPT(replace(shared.config, align="qalign"), seed=None)
+        kept = queries.stored(mapped.reshape_as(weight), shift.reshape_as(bias))
+        state |= {f"h.{layer}.attn.c_attn.{name}": tensor for name, tensor in kept.items()}
+    aligned = shared.like(replace(shared.config, align="qalign"))
     return aligned.assign(state, model.weights)
 
 
@@ -71,7 +72,7 @@ def _fit_all(model: GPT, ids: Tensor, config: GPTConfig) -> dict[int, tuple[Tens
 
     handles = [listen(layer, block.attn) for layer, block in enumerate(model.blocks())]
     try:
-        model(ids.to(model.wte.weight.device), last_only=True)
+        model(ids.to(model.device), last_only=True)
     finally:
         for handle in handles:
             handle.remove()

@@ -19,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 POSITION_EMBEDDINGS = ("learned", "rotary")
 SHIPPED = ("nano", "nano-rotary")  # whose trained checkpoints come with the package
+INT8 = "+int8"  # what a name of weights ends with that are int8 codes, as in "shipped+int8"
 LARGEST_FIELD = 2**20  # no field of a GPT-2 comes near; a corrupt config.json must not ask for terabytes
 
 

@@ -27,9 +27,14 @@ def matrices(config: GPTConfig) -> int:
     return L * 10 * C * C + config.n_slot * 2 * C * config.kv_heads * config.head_dim
 
 
-def weights_bytes(config: GPTConfig, dtype: str) -> int:
-    """Bytes of the parameters in ``dtype``."""
-    return parameters(config) * ITEM_BYTES[dtype]
+def weights_bytes(config: GPTConfig, dtype: str, coded: bool = False) -> int:
+    """Bytes of the parameters in ``dtype``; with ``coded`` weights matrices and embedding take a byte a number, and a
+    scale in ``dtype`` for each output channel.
+    """
+    item, kv = ITEM_BYTES[dtype], 2 * config.kv_heads * config.head_dim
+    codes = matrices(config) + config.vocab_size * config.n_embd
+    channels = 7 * config.n_layer * config.n_embd + config.n_slot * kv + config.vocab_size
+    return parameters(config) * item - (codes * (item - 1) - channels * item if coded else 0)
 
 
 def cache_bytes(config: GPTConfig, variant: Variant, batch_size: int, length: int, dtype: str) -> int:
@@ -78,6 +83,7 @@ class Bill:
     """What steps ask for, of a model whose config has its sharing, in ``dtype`` and for a batch.
 
     ``token_bytes`` are held of each token of a sequence; where a cache ``recomputes``, every step starts from nothing.
+    Weights may be ``coded``, see :func:`weights_bytes`.
     """
 
     config: GPTConfig
@@ -85,6 +91,7 @@ class Bill:
     batch_size: int
     token_bytes: int
     recomputes: bool = False
+    coded: bool = False
 
     def step(self, held: int, fed: int = 1) -> Demand:
         """Feed ``fed`` tokens a row when ``held`` have been seen; the logits of the last position come out.
@@ -98,8 +105,8 @@ class Bill:
         head = config.vocab_size * config.n_embd
         pairs = fed * held + fed * (fed + 1) / 2  # of a query and a key that it may see
         flops = 2 * matrices(config) * fed + 2 * head + 4 * config.n_embd * config.n_layer * pairs
-        weights = parameters(config) - (config.n_position or 0) * config.n_embd
-        read = weights * item + self.batch_size * held * self.token_bytes
+        weights = weights_bytes(config, self.dtype, self.coded) - (config.n_position or 0) * config.n_embd * item
+        read = weights + self.batch_size * held * self.token_bytes
         written = self.batch_size * (fed * self.token_bytes + config.vocab_size * item)
         return Demand(self.batch_size * flops, read + written)
 
@@ -109,16 +116,16 @@ class Bill:
 
     def working_set(self, length: int) -> int:
         """Bytes that a step reads when ``length`` tokens are held."""
-        return weights_bytes(self.config, self.dtype) + self.batch_size * length * self.token_bytes
+        return weights_bytes(self.config, self.dtype, self.coded) + self.batch_size * length * self.token_bytes
 
 
-def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int) -> Bill:
+def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int, coded: bool = False) -> Bill:
     """The bill of a variant on a model; of None, a cache whose bytes nobody knows, as if it held nothing."""
     if variant is None:
-        return Bill(config, dtype, batch_size, token_bytes=0)
+        return Bill(config, dtype, batch_size, token_bytes=0, coded=coded)
     computed = shared(config, variant)
     kept = token_bytes(computed, variant.storage, dtype)
-    return Bill(computed, dtype, batch_size, kept, variant.recomputes)
+    return Bill(computed, dtype, batch_size, kept, variant.recomputes, coded)
 
 
 def training_step(config: GPTConfig, dtype: str, batch_size: int, length: int) -> Demand:

@@ -149,7 +149,7 @@ def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bil
     """``bill_of(batch_size)``: what this variant's steps ask of the device, from closed forms."""
     known = REFERENCE if variant in peers.PEERS else variant  # a peer is held to what the reference must do
     recipe = None if known in settings.caches else Variant.parse(known)
-    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size)
+    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size, model.coded)
 
 
 @pytest.fixture
@@ -174,4 +174,4 @@ def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings) -> 
 @pytest.fixture
 def prompt(model: GPT, batch_size: int) -> Tensor:
     """One token a row, (B, 1): the end of a text, where the vocabulary has one."""
-    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=model.wte.weight.device)
+    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=model.device)
