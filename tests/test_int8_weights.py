@@ -162,6 +162,15 @@ def test_every_variant_runs_over_codes_as_over_the_numbers_that_they_stand_for(p
     assert tolerances.exact(engine.prefill(ids[:, 6:]), same.prefill(ids[:, 6:]).double())
 
 
+def test_followers_of_an_alignment_keep_the_codes_of_the_fitted_queries(plain):
+    coded, ids = plain.quantise(), strategies.ids(4, 20, 2)
+    fitted = kvgpt.align(written_out(coded), ids).quantise()
+    aligned = kvgpt.align(coded, ids)
+    follower, bare = aligned.h[1].attn.c_attn, coded.share("cla2").h[1].attn.c_attn
+    assert not torch.equal(follower.codes, bare.codes)
+    assert (follower.codes.int() - fitted.h[1].attn.c_attn.codes.int()).abs().max() <= 1, "but for ties"
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sharing", [None, "cla2"])
 @pytest.mark.parametrize("kv_heads", [None, 1])
