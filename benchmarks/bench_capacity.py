@@ -21,10 +21,12 @@ LEAST = 32_000_000  # bytes of a CPU's budget, so that a small model's capacitie
 
 
 def left_out(item, chosen, model):
-    """A training step has no cache: each model once."""
+    """A training step has no cache: each model once. Codes have no gradients."""
     variant = item.callspec.params["variant"]
     if item.originalname != "bench_training":
         return None
+    if model.coded:
+        return f"weights {chosen.weights} are codes, which have no gradients: nothing trains them"
     first = next(name for name in (*chosen.variants, *chosen.caches) if _model(name, chosen) == _model(variant, chosen))
     return None if first == variant else f"the model of {variant} is that of {first}: only their caches differ"
 
@@ -97,7 +99,7 @@ def _model(variant, chosen):
 
 def _serving(model, variant, settings, context):
     chunk = transients.last_chunk(context)
-    return transients.serving(model.config, Variant.parse(variant), settings.dtype, context, chunk)
+    return transients.serving(model.config, Variant.parse(variant), settings.dtype, context, chunk, model.coded)
 
 
 def _memory(settings, usual):

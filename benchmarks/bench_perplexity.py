@@ -1,6 +1,9 @@
 """Perplexity, and what it does not show: through the cache at once and one token a step, with the change against the
 reference variant paired token by token, the divergence of next-token distributions, and the error of stored vectors.
 
+Where the weights are int8 codes, the reference over them is also held to the reference over the weights that they were
+made from, token by token: ``weights_perplexity_change`` is what the codes cost, whatever the cache.
+
 The reference has no divergence from itself: it is absent there. Distributions are compared over every eighth window, in
 lockstep with a second engine, so that comparing costs a quarter of what scoring does, and one token a step over the
 beginning of each; ``details`` say how many tokens.
@@ -8,9 +11,11 @@ beginning of each; ``details`` say how many tokens.
 
 import pytest
 
-from kvgpt import perplexity
+from kvgpt import perplexity, registry
 from kvgpt.agreement import agreement
+from kvgpt.config import INT8
 from kvgpt.costs import matrices
+from kvgpt.engine import Engine
 from kvgpt.measure import quality, subject
 from kvgpt.measure.stored_error import stored_error
 from kvgpt.perplexity import fed_tokens
@@ -29,6 +34,12 @@ STORED = 4  # windows whose stored vectors are read back
 @pytest.fixture(scope="module")
 def scores():
     """Token by token, what the reference variant scored in this run, by mode."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def plain_scores():
+    """The same over the weights that codes were made from."""
     return {}
 
 
@@ -51,7 +62,9 @@ def left_out(item, chosen, model):
     return None
 
 
-def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, settings, scores, mode, variant):
+def bench_perplexity(
+    benchmark, case, engine_of, model, held_out, scored_text, settings, scores, plain_scores, mode, variant
+):
     window, vocab_size = model.config.block_size, model.config.vocab_size
     windows = _windows(held_out, window, settings, mode)
     positions = window if mode == "teacher_forced" else 1
@@ -69,6 +82,12 @@ def bench_perplexity(benchmark, case, engine_of, model, held_out, scored_text, s
 
     metrics, details = {**quality.loss(measured), **quality.change(measured, scores[mode])}, {}
     details["loss_by_position"] = [[*one] for one in measured.by_position(windows.positions)]
+    if model.coded:
+        if mode not in plain_scores:
+            made_from = settings.weights.removesuffix(INT8)
+            plain = registry.open_model(settings.model, made_from, settings.dtype, settings.device)
+            plain_scores[mode] = perplexity.score(Engine(plain, reference, rows, window), windows, MODES[mode])
+        metrics |= quality.change(scores[mode], plain_scores[mode], of="weights_")
     compared = windows.every(max(1, min(NTH, len(windows.ids) // 2)))
     if mode == "autoregressive":
         compared = compared.first(STEPS)

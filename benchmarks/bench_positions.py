@@ -55,7 +55,7 @@ def bench_positions(
     context = model.config.block_size
     length = round(contexts * context)
     rows = max(1, min(STREAMS, len(held_out) // (length + 1)))
-    text = held_out[: rows * (length + 1)].view(rows, length + 1).to(settings.device)
+    text = held_out[: rows * (length + 1)].view(rows, length + 1).to(model.device)
     named, room = _sized(variant, positions, length, context)
     size = {"batch_size": rows, "prompt": 1, "new_tokens": length, "max_length": room}
     case.begin("positions", **size, mode="autoregressive", **scored_text)

@@ -23,6 +23,7 @@ POSITION_EMBEDDINGS = ("learned", "rotary")
 SHIPPED = ("nano", "nano-rotary", "nano-cla2", "nano-cla4")  # whose trained checkpoints come with the package
 SISTERS = {"nano": ("nano-cla2", "nano-cla4")}  # trained the same way, with shared keys and values
 ALIGNMENTS = {"qalign": "q", "calign": "kv"}  # as part of a variant's name -> the kind that kvgpt.align fits
+INT8 = "+int8"  # what a name of weights ends with that are int8 codes, as in "shipped+int8"
 LARGEST_FIELD = 2**20  # no field of a GPT-2 comes near; a corrupt config.json must not ask for terabytes
 
 

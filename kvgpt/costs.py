@@ -31,9 +31,16 @@ def matrices(config: GPTConfig) -> int:
     return L * 2 * C * (C + config.inner) + config.n_slot * 2 * C * config.kv_heads * config.head_dim
 
 
-def weights_bytes(config: GPTConfig, dtype: str, ranks: int = 1) -> int:
-    """Bytes of the parameters in ``dtype``, or of those of one of ``ranks``."""
-    return parameters(config, ranks) * ITEM_BYTES[dtype]
+def weights_bytes(config: GPTConfig, dtype: str, ranks: int = 1, coded: bool = False) -> int:
+    """Bytes of the parameters in ``dtype``, or of those of one of ``ranks``. With ``coded`` weights, which are not
+    split, matrices and embedding take a byte a number, and a scale in ``dtype`` for each output channel.
+    """
+    item, kv = ITEM_BYTES[dtype], 2 * config.kv_heads * config.head_dim
+    if not coded:
+        return parameters(config, ranks) * item
+    codes = matrices(config) + config.vocab_size * config.n_embd
+    channels = config.n_layer * (3 * config.n_embd + config.inner) + config.n_slot * kv + config.vocab_size
+    return parameters(config) * item - codes * (item - 1) + channels * item
 
 
 def cache_bytes(config: GPTConfig, variant: Variant, batch_size: int, length: int, dtype: str) -> int:
@@ -83,6 +90,7 @@ class Bill:
 
     ``token_bytes`` are held of each token of a sequence; where a cache ``recomputes``, every step starts from nothing.
     Of a model split over ``ranks``, the least that one of them must do: what several hold comes on top.
+    Weights may be ``coded``, see :func:`weights_bytes`.
     """
 
     config: GPTConfig
@@ -91,6 +99,7 @@ class Bill:
     token_bytes: int
     recomputes: bool = False
     ranks: int = 1
+    coded: bool = False
 
     def step(self, held: int, fed: int = 1) -> Demand:
         """Feed ``fed`` tokens a row when ``held`` have been seen; the logits of the last position come out.
@@ -104,8 +113,8 @@ class Bill:
         head = config.vocab_size * config.n_embd
         pairs = fed * held + fed * (fed + 1) / 2  # of a query and a key that it may see
         flops = 2 * matrices(config) * fed + 2 * head + 4 * config.n_embd * config.n_layer * pairs
-        weights = parameters(config) - (config.n_position or 0) * config.n_embd
-        read = weights * item + self.batch_size * held * self.token_bytes
+        weights = weights_bytes(config, self.dtype, coded=self.coded) - (config.n_position or 0) * config.n_embd * item
+        read = weights + self.batch_size * held * self.token_bytes
         written = self.batch_size * (fed * self.token_bytes + config.vocab_size * item)
         return Demand(self.batch_size * flops / self.ranks, (read + written) / self.ranks)
 
@@ -115,17 +124,19 @@ class Bill:
 
     def working_set(self, length: int) -> int:
         """Bytes that a step reads when ``length`` tokens are held."""
-        whole = weights_bytes(self.config, self.dtype) + self.batch_size * length * self.token_bytes
+        whole = weights_bytes(self.config, self.dtype, coded=self.coded) + self.batch_size * length * self.token_bytes
         return whole // self.ranks
 
 
-def bill(config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int, ranks: int = 1) -> Bill:
+def bill(
+    config: GPTConfig, variant: Variant | None, dtype: str, batch_size: int, ranks: int = 1, coded: bool = False
+) -> Bill:
     """The bill of a variant on a model; of None, a cache whose bytes nobody knows, as if it held nothing."""
     if variant is None:
-        return Bill(config, dtype, batch_size, token_bytes=0, ranks=ranks)
+        return Bill(config, dtype, batch_size, token_bytes=0, ranks=ranks, coded=coded)
     computed = shared(config, variant)
     kept = token_bytes(computed, variant.storage, dtype)
-    return Bill(computed, dtype, batch_size, kept, variant.recomputes, ranks)
+    return Bill(computed, dtype, batch_size, kept, variant.recomputes, ranks, coded)
 
 
 @dataclass(frozen=True)

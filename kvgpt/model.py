@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from kvgpt import checkpoint
 from kvgpt.caches.base import KVCache, KVShape
 from kvgpt.caches.none import NoCache
-from kvgpt.config import GPTConfig
+from kvgpt.config import INT8, GPTConfig
+from kvgpt.int8_weights import Int8Embedding, Int8Linear, quantise
 from kvgpt.packing import Ready, linear, ready
 from kvgpt.positions import EMBEDDINGS, Turn
 
@@ -32,13 +33,37 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias, self.ready)
 
+    def store(self, weight: Tensor, bias: Tensor) -> None:
+        """Have weight (N, K) and bias (N,) from now on, in new parameters: the old may be another model's, too."""
+        dtype = self.weight.dtype
+        self.weight, self.bias = (nn.Parameter(part.to(dtype), requires_grad=False) for part in (weight, bias))
+
+    def prepare(self, rows: int) -> None:
+        """Be ready for products with this many rows."""
+        self.ready = ready(self.weight, rows, biased=True)
+
     def reset_parameters(self) -> None:
         """Nothing: GPT draws its weights from a generator of its own, or is given them."""
 
 
 class Embedding(nn.Embedding):
+    """Vectors of tokens, and the head that is tied to them."""
+
+    ready: Ready | None = None
+
+    def project(self, x: Tensor) -> Tensor:
+        """X (..., C) -> logits (..., V)."""
+        return linear(x, self.weight, None, self.ready)
+
+    def prepare(self, rows: int) -> None:
+        """Be ready for logits of this many rows."""
+        self.ready = ready(self.weight, rows, biased=False)
+
     def reset_parameters(self) -> None:
         """Nothing, as for :class:`Linear`."""
+
+
+CODED: dict[type[nn.Module], type[Int8Linear | Int8Embedding]] = {Linear: Int8Linear, Embedding: Int8Embedding}
 
 
 class CausalSelfAttention(nn.Module):
@@ -50,8 +75,8 @@ class CausalSelfAttention(nn.Module):
         self.head_dim = config.head_dim
         kv = config.kv_heads * config.head_dim
         self.widths = [config.n_embd, kv, kv] if config.owners[layer] == layer else [config.n_embd]
-        self.c_attn = Linear(config.n_embd, sum(self.widths))
-        self.c_proj = Linear(config.n_embd, config.n_embd)
+        self.c_attn: Linear | Int8Linear = Linear(config.n_embd, sum(self.widths))
+        self.c_proj: Linear | Int8Linear = Linear(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, cache: KVCache, turn: Turn) -> Tensor:
         return self.c_proj(self.attend(self.c_attn(x), cache, turn))
@@ -70,8 +95,8 @@ class CausalSelfAttention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.c_fc = Linear(config.n_embd, config.inner)
-        self.c_proj = Linear(config.inner, config.n_embd)
+        self.c_fc: Linear | Int8Linear = Linear(config.n_embd, config.inner)
+        self.c_proj: Linear | Int8Linear = Linear(config.inner, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
@@ -96,15 +121,13 @@ class GPT(nn.Module):
     ``weights`` says where the parameters came from, as the record of a measurement names it.
     """
 
-    head: Ready | None = None
-
     def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
         """``seed=None`` leaves the parameters on the meta device, to be assigned by ``load_state_dict``."""
         super().__init__()
         self.config = config
         self.weights = f"random:{seed}"
         with torch.device("meta"):
-            self.wte = Embedding(config.vocab_size, config.n_embd)
+            self.wte: Embedding | Int8Embedding = Embedding(config.vocab_size, config.n_embd)
             self.wpe = EMBEDDINGS[config.position_embedding](config)
             self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
             self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
@@ -142,16 +165,7 @@ class GPT(nn.Module):
             x = block(x, cache, turn)
         if last_only:
             x = x[:, -1:]  # (B, 1, C)
-        return self.logits(self.ln_f(x))
-
-    @property
-    def unembedding(self) -> Tensor:
-        """What the head multiplies with, (V, C): the token embedding."""
-        return self.wte.weight
-
-    def logits(self, x: Tensor) -> Tensor:
-        """X (B, T, C), as the last norm made it -> (B, T, V)."""
-        return linear(x, self.unembedding, None, self.head)
+        return self.wte.project(self.ln_f(x))
 
     def blocks(self) -> Iterator[Block]:
         """The layers, first to last, by their type."""
@@ -159,12 +173,12 @@ class GPT(nn.Module):
 
     def kv_shape(self, batch_size: int, max_length: int) -> KVShape:
         """What a cache for this model must hold: the heads of keys and values that its layers make."""
-        first, weight = next(self.blocks()).attn, self.wte.weight
+        first, device = next(self.blocks()).attn, self.device
         kv_heads = first.widths[1] // first.head_dim  # the first layer owns a slot, whatever the sharing
-        device = weight.device.type
         # Under autocast, as in training, projections come out in another dtype than the weights have.
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        return KVShape(self.config.n_slot, batch_size, kv_heads, first.head_dim, max_length, dtype, weight.device)
+        cast = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if cast else self.dtype
+        return KVShape(self.config.n_slot, batch_size, kv_heads, first.head_dim, max_length, dtype, device)
 
     def share(self, sharing: str | None) -> "GPT":
         """The same weights with followers that attend to their owners' keys and values; their own are left out.
@@ -176,12 +190,16 @@ class GPT(nn.Module):
             return self
         if self.config.sharing is not None:
             raise ValueError(f"this model has sharing {self.config.sharing!r}: it cannot take {sharing!r}")
-        shared = GPT(replace(self.config, sharing=sharing), seed=None)
+        shared = self.like(replace(self.config, sharing=sharing))
         state = self.state_dict()
         for name, parameter in shared.state_dict().items():
             if parameter.shape != state[name].shape:
                 state[name] = state[name][: parameter.size(0)].clone()  # the query rows of c_attn come first
         return shared.assign(state, self.weights)
+
+    def like(self, config: GPTConfig) -> "GPT":
+        """A model of this config on the meta device, which keeps its weights as this one does."""
+        return _empty(config, self.coded)
 
     def assign(self, state: Mapping[str, Tensor], weights: str) -> Self:
         """Take these tensors as the parameters, without a copy, and remember where they came from."""
@@ -189,15 +207,41 @@ class GPT(nn.Module):
         self.weights = weights
         return self.requires_grad_(False).eval()
 
+    def quantise(self) -> "GPT":
+        """A model whose projections, embedding and head are int8 codes with a scale for each output channel, made from
+        this one's numbers; see :mod:`kvgpt.int8_weights`. Its ``weights`` say so. Norms, biases and positions stay.
+
+        ValueError where it is such a model already, or where a number is not finite.
+        """
+        if self.coded:
+            raise ValueError(f"the weights {self.weights!r} are codes already: quantise the model they were made from")
+        state = self.state_dict()
+        for name, module in self.named_modules():
+            if type(module) in CODED:
+                state[f"{name}.codes"], state[f"{name}.scale"] = quantise(state.pop(f"{name}.weight"))
+        return _empty(self.config, coded=True).assign(state, self.weights + INT8)
+
+    @property
+    def coded(self) -> bool:
+        """Whether the weights are codes, as :meth:`quantise` makes them."""
+        return isinstance(self.wte, Int8Embedding)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.ln_f.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.ln_f.weight.device
+
     def prepare(self, rows: int) -> Self:
         """Make the weights ready for decode steps of this many rows on this CPU; see :mod:`kvgpt.packing`.
 
         Weights that change afterwards are used as they are, until this is called again.
         """
         for module in self.modules():
-            if isinstance(module, Linear):
-                module.ready = ready(module.weight, rows, biased=True)
-        self.head = ready(self.unembedding, rows, biased=False)
+            if isinstance(module, Linear | Embedding | Int8Linear | Int8Embedding):
+                module.prepare(rows)
         return self
 
     @classmethod
@@ -217,8 +261,13 @@ class GPT(nn.Module):
 
     def save_pretrained(self, directory: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write ``model.safetensors``, ``config.json`` and their manifest; without sharing, transformers loads the
-        directory.
+        directory. ValueError for codes, which no checkpoint of GPT-2 holds.
         """
+        if self.coded:
+            raise ValueError(
+                f"the weights {self.weights!r} are int8 codes, which no checkpoint of GPT-2 holds: save the model they "
+                "were made from, and call quantise() on what is loaded"
+            )
         checkpoint.write(Path(directory), self.config, self.state_dict(), metadata or {})
 
     @property
@@ -237,4 +286,14 @@ class GPT(nn.Module):
 
     def __repr__(self) -> str:
         c = self.config
-        return f"GPT({c.n_layer} layers, {c.n_head} heads of {c.head_dim}, {self.weights}, {self.wte.weight.dtype})"
+        return f"GPT({c.n_layer} layers, {c.n_head} heads of {c.head_dim}, {self.weights}, {self.dtype})"
+
+
+def _empty(config: GPTConfig, coded: bool) -> GPT:
+    model = GPT(config, seed=None)
+    if coded:
+        for name, module in [*model.named_modules()]:
+            if type(module) in CODED:
+                with torch.device("meta"):
+                    model.set_submodule(name, CODED[type(module)](*cast(Tensor, module.weight).shape))
+    return model

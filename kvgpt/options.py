@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kvgpt import corpora
-from kvgpt.config import PRESETS, SHIPPED, SISTERS
+from kvgpt.config import INT8, PRESETS, SHIPPED, SISTERS
 from kvgpt.recipes import ALIASES, Variant
 
 GRIDS = ("quick", "seed", "full")
@@ -73,6 +73,11 @@ class Settings:
     def random_weights(self) -> bool:
         return self.weights.startswith("random")
 
+    @property
+    def coded_weights(self) -> bool:
+        """Whether the weights are int8 codes."""
+        return self.weights.endswith(INT8)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kvgpt", "KV caches under test and under measurement")
@@ -90,7 +95,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="LIST",
         help="models that bench_sharing compares with it, names or directories (default: for nano, its sisters)",
     )
-    add("--kvgpt-weights", metavar="KIND", help="shipped, pretrained or random[:SEED] (default: what the model has)")
+    add(
+        "--kvgpt-weights",
+        metavar="KIND",
+        help=f"shipped, pretrained or random[:SEED] (default: what the model has); as int8 codes: shipped{INT8}",
+    )
     add("--kvgpt-device", metavar="DEVICE", help="cpu (default) or cuda")
     add("--kvgpt-dtype", metavar="DTYPE", help="float32 (default) or bfloat16")
     add("--kvgpt-lengths", metavar="LIST", help="new tokens after a prompt of one, such as 32,64")
@@ -230,16 +239,22 @@ def _there(name: str, is_kind: Callable[[Path], bool]) -> bool:
 
 
 def _weights(chosen: Settings) -> str:
-    """``shipped``, ``pretrained`` or ``random:<seed>``."""
+    """``shipped``, ``pretrained`` or ``random:<seed>``, and ``+int8`` after it where they are codes."""
     usual = "shipped" if chosen.model in SHIPPED else "pretrained"
-    kind, colon, seed = (chosen.weights or usual).partition(":")
+    codes = INT8 if chosen.coded_weights else ""
+    if codes and chosen.peers:
+        raise ValueError(
+            f"weights {chosen.weights!r}: other systems have no such codes: leave out --kvgpt-peers or {codes}"
+        )
+    kind, colon, seed = (chosen.weights.removesuffix(INT8) or usual).partition(":")
     if kind == "random":
-        return f"random:{_whole('--kvgpt-weights', seed, least=0) if colon else 0}"
+        return f"random:{_whole('--kvgpt-weights', seed, least=0) if colon else 0}{codes}"
     if kind != usual or colon:
         raise ValueError(
-            f"model {chosen.model!r} has no weights {chosen.weights!r}: known: {usual}, random, random:SEED"
+            f"model {chosen.model!r} has no weights {chosen.weights!r}: known: {usual}, random, random:SEED, each "
+            f"also with {INT8}"
         )
-    return usual
+    return usual + codes
 
 
 def _whole(what: str, value: str, least: int = 1) -> int:

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kvgpt.config import GPTConfig
-from kvgpt.model import GPT, Linear
+from kvgpt.model import GPT, Embedding, Linear
+from kvgpt.packing import linear, ready
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 SECONDS = 45.0  # that a rank waits for the others, in a collective or when they start
@@ -177,6 +178,10 @@ def split(model: GPT, ranks: Joined) -> "Part":
     aligned is so before: a part cannot be. ValueError where the heads cannot be shared out.
     """
     check(model.config, ranks.count)
+    if model.coded:
+        raise ValueError(
+            f"the weights {model.weights!r} are int8 codes, which are not split over ranks: use others"
+        )
     part = Part(model.config, ranks)
     widths = [block.attn.widths for block in model.blocks()]
     state = {name: _share(name, tensor, widths, ranks) for name, tensor in model.state_dict().items()}
@@ -195,6 +200,29 @@ class RowParallel(Linear):
         return self.ranks.sum(super().forward(x))
 
 
+class SplitHead(Embedding):
+    """The whole embedding on every rank; of the logits each makes those of its own rows, and all have all of them."""
+
+    def __init__(self, vocab_size: int, n_embd: int, ranks: Joined) -> None:
+        super().__init__(vocab_size, n_embd)
+        self.ranks, self.rows = ranks, ceil(vocab_size / ranks.count)
+
+    @property
+    def own(self) -> Tensor:
+        """This rank's rows, (n, C): the last ranks may have fewer."""
+        return self.weight[self.ranks.rank * self.rows :][: self.rows]
+
+    def project(self, x: Tensor) -> Tensor:
+        """X (B, T, C) -> logits (B, T, V), the same bits on every rank."""
+        own = linear(x, self.own, None, self.ready)  # (B, T, n)
+        every = self.ranks.gather(F.pad(own, (0, self.rows - own.size(2))))  # (N, B, T, rows)
+        return every.permute(1, 2, 0, 3).flatten(2)[:, :, : self.num_embeddings]
+
+    def prepare(self, rows: int) -> None:
+        """Be ready for logits of this many rows of a batch."""
+        self.ready = ready(self.own, rows, biased=False)
+
+
 class Part(GPT):
     """One rank's part of a model. ``config`` is the whole model's; ``kv_shape`` and ``nbytes`` are the part's."""
 
@@ -203,6 +231,7 @@ class Part(GPT):
         super().__init__(config, seed=None)
         self.ranks, count, C = ranks, ranks.count, config.n_embd
         with torch.device("meta"):
+            self.wte = SplitHead(config.vocab_size, C, ranks)
             for block in self.blocks():
                 attn, mlp = block.attn, block.mlp
                 attn.widths = [width // count for width in attn.widths]
@@ -210,21 +239,6 @@ class Part(GPT):
                 attn.c_proj = RowParallel(attn.widths[0], C, ranks)
                 mlp.c_fc = Linear(C, config.inner // count)
                 mlp.c_proj = RowParallel(config.inner // count, C, ranks)
-
-    @property
-    def unembedding(self) -> Tensor:
-        """This rank's rows of the embedding, (n, C): the last ranks may have fewer."""
-        return self.wte.weight[self.ranks.rank * self._rows :][: self._rows]
-
-    def logits(self, x: Tensor) -> Tensor:
-        """X (B, T, C) -> (B, T, V), the same bits on every rank."""
-        own = super().logits(x)  # (B, T, n)
-        every = self.ranks.gather(F.pad(own, (0, self._rows - own.size(2))))  # (N, B, T, rows)
-        return every.permute(1, 2, 0, 3).flatten(2)[:, :, : self.config.vocab_size]
-
-    @property
-    def _rows(self) -> int:
-        return ceil(self.config.vocab_size / self.ranks.count)
 
     def share(self, sharing: str | None) -> GPT:
         """Itself, where it has this sharing; ValueError for any other."""

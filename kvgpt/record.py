@@ -85,6 +85,8 @@ METRICS: dict[str, tuple[str, str]] = {  # name -> unit, which is better
     "perplexity": ("1", "lower"),
     "nll": ("1", "lower"),
     "nll_change": ("1", "lower"),  # less the reference's, paired token by token
+    "weights_nll_change": ("1", "lower"),  # of the reference over int8 weights, less over those they were made from
+    "weights_perplexity_change": ("1", "lower"),  # the same, relative
     "perplexity_change": ("1", "lower"),  # relative to the reference's
     "perplexity_at_end": ("1", "lower"),  # over the last quarter of a context before T
     "nll_at_end": ("1", "lower"),

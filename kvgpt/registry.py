@@ -14,7 +14,7 @@ from kvgpt.attention import PATHS
 from kvgpt.caches.base import KVCache, KVShape, Storage
 from kvgpt.caches.transformers import TransformersStyle, adapt, is_transformers_style
 from kvgpt.caches.window import over
-from kvgpt.config import ALIGNMENTS, PRESETS, GPTConfig, sharing_group
+from kvgpt.config import ALIGNMENTS, INT8, PRESETS, GPTConfig, sharing_group
 from kvgpt.model import GPT
 from kvgpt.recipes import STORAGES, Variant
 
@@ -123,14 +123,18 @@ def canonical(name: str) -> str:
 
 
 def open_model(name: str, weights: str, dtype: str | None = None, device: str = "cpu") -> GPT:
-    """A model by its preset or directory. ``weights``: ``shipped``, ``pretrained`` or ``random:<seed>``.
+    """A model by its preset or directory. ``weights``: ``shipped``, ``pretrained`` or ``random:<seed>``; with
+    ``+int8`` after it, as codes.
 
     ``dtype`` None keeps the file's.
     """
-    kind, _, seed = weights.partition(":")
+    kind, _, seed = weights.removesuffix(INT8).partition(":")
+    if kind not in ("shipped", "pretrained", "random"):
+        raise ValueError(f"unknown weights {weights!r}: known: shipped, pretrained, random:SEED, each also with {INT8}")
     if kind == "random":
         config = GPTConfig.preset(name) if name in PRESETS else checkpoint.read_config(checkpoint.locate(name))
         model = GPT(config, seed=int(seed or 0)).requires_grad_(False)
     else:
         model = GPT.from_pretrained(name)
-    return model.to(device=device, dtype=None if dtype is None else getattr(torch, dtype)).eval()
+    model = model.to(device=device, dtype=None if dtype is None else getattr(torch, dtype)).eval()
+    return model.quantise() if weights.endswith(INT8) else model

@@ -46,15 +46,15 @@ def last_chunk(context: int) -> int:
     return min(CHUNK, context - 1)
 
 
-def serving(config: GPTConfig, variant: Variant, dtype: str, context: int, chunk: int) -> Need:
-    """Weights, the cache of ``context`` tokens, and the worse of two steps: the last ``chunk`` of the prompt, and the
-    last token. Where nothing is kept, all tokens are fed at once.
+def serving(config: GPTConfig, variant: Variant, dtype: str, context: int, chunk: int, coded: bool = False) -> Need:
+    """Weights or their codes, the cache of ``context`` tokens, and the worse of two steps: the last ``chunk`` of the
+    prompt, and the last token. Where nothing is kept, all tokens are fed at once.
     """
     computed = shared(config, variant)
     cache = context * token_bytes(computed, variant.storage, dtype)
     steps = [(0, context)] if not cache else [(context - 1 - chunk, chunk), (context - 1, 1)]
     worst = max(step(computed, variant, dtype, held, fed) for held, fed in steps)
-    return Need(weights_bytes(computed, dtype), cache, cache + worst)
+    return Need(weights_bytes(computed, dtype, coded=coded), cache, cache + worst)
 
 
 def step(config: GPTConfig, variant: Variant, dtype: str, held: int, fed: int) -> int:

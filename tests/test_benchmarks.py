@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kvgpt import costs
+from kvgpt.config import GPTConfig
+
 pytest_plugins = ["pytester"]
 
 
@@ -227,6 +230,39 @@ def test_random_weights_are_scored_on_random_ids(bench, tiny):
     assert result.ret == 0, result.stdout.str()
     workload = data["benchmarks"][0]["extra_info"]["kvgpt"]["workload"]
     assert workload["corpus"] == "random" and workload["weights"] == "random:3" and "corpus_sha256" not in workload
+
+
+def test_codes_are_cases_of_their_own_held_to_their_own_bytes(bench, tiny):
+    chosen = (
+        "perplexity and teacher_forced or bench_inference or bench_training or bench_decode or bench_memory",
+        "v1",
+    )
+    result, data = bench(
+        f"--kvgpt-model={tiny}",
+        "--kvgpt-weights=random:3+int8",
+        "--kvgpt-lengths=4",
+        f"--kvgpt-variants={chosen[1]}",
+        "-k",
+        chosen[0],
+    )
+    assert result.ret == 0, result.stdout.str()
+    assert "are codes, which have no gradients: nothing trains them" in result.stdout.str()
+    made = [one["extra_info"]["kvgpt"] for one in data["benchmarks"]]
+    assert {one["family"] for one in made} == {"perplexity", "capacity", "decode", "memory"}
+    config = GPTConfig(n_layer=2, n_head=1, n_embd=64, vocab_size=257, block_size=16)
+    coded = costs.weights_bytes(config, "float32", coded=True)
+    for one in made:
+        assert one["workload"]["weights"] == "random:3+int8"
+        figures = {name: figure["value"] for name, figure in one["metrics"].items()}
+        assert figures.get("weights_bytes", coded) == coded
+        if one["family"] == "perplexity":
+            assert figures["perplexity_change"] == 0 != figures["weights_perplexity_change"]
+            assert math.isclose(math.expm1(figures["weights_nll_change"]), figures["weights_perplexity_change"])
+        if one["family"] == "decode":
+            positions = 16 * 64 * 4
+            held = one["workload"]["context"] * costs.token_bytes(config, "dense", "float32")
+            assert one["details"]["working_set"] == coded + held
+            assert figures["dram_bytes"] < costs.weights_bytes(config, "float32") - positions
 
 
 def test_pytest_benchmarks_own_compare_reads_results_in_the_projects_folder(bench, tiny, pytester, pytestconfig):

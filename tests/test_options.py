@@ -68,6 +68,8 @@ def test_a_grid_may_be_a_file(pytester):
         ("--kvgpt-dtype=int8", "unknown dtype 'int8': known: float32, bfloat16"),
         ("--kvgpt-weights=borrowed", "has no weights 'borrowed': known: shipped, random, random:SEED"),
         ("--kvgpt-weights=random:x", "expected whole numbers of at least 0"),
+        ("--kvgpt-weights=pretrained+int8", "has no weights 'pretrained+int8': known: shipped, random"),
+        ("--kvgpt-weights=shipped+int4", "has no weights 'shipped+int4'"),
         ("--kvgpt-lengths=32,x", "--kvgpt-lengths 'x': expected whole numbers"),
         ("--kvgpt-lengths=0", "--kvgpt-lengths '0': expected whole numbers"),
         ("--kvgpt-rounds=0", "--kvgpt-rounds '0'"),
@@ -91,6 +93,22 @@ def test_a_prepared_corpus_is_known_by_its_name(tmp_path, monkeypatch):
     corpora.prepared("my-books").mkdir(parents=True)
     (corpora.prepared("my-books") / corpora.DESCRIPTION).write_text("{}")
     assert read_grid(str(grid)).corpus == "my-books"
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [("shipped+int8", "shipped+int8"), ("random+int8", "random:0+int8"), ("random:7+int8", "random:7+int8")],
+)
+def test_weights_as_codes_have_a_name_of_their_own(pytester, asked, named):
+    settings = chosen(pytester, f"--kvgpt-weights={asked}")
+    assert settings.weights == named and settings.coded_weights
+    assert settings.random_weights == named.startswith("random")
+
+
+def test_peers_are_not_measured_beside_codes(pytester):
+    result = pytester.runpytest_subprocess("-p", "kvgpt.options", "--kvgpt-weights=shipped+int8", "--kvgpt-peers")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "other systems have no such codes: leave out --kvgpt-peers or +int8" in result.stderr.str()
 
 
 @pytest.mark.parametrize(

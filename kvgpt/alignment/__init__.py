@@ -36,6 +36,6 @@ def align(model: GPT, ids: Tensor, sharing: str = "cla2", kind: str = "q") -> GP
     if model.config.sharing is not None:
         raise ValueError(f"the model already has sharing {model.config.sharing!r}: align starts from one that has none")
     shared = model.share(sharing)
-    aligned = GPT(replace(shared.config, align=NAMES[kind]), seed=None).assign(shared.state_dict(), model.weights)
-    KINDS[kind](model, aligned, ids.to(model.wte.weight.device))
+    aligned = shared.like(replace(shared.config, align=NAMES[kind])).assign(shared.state_dict(), model.weights)
+    KINDS[kind](model, aligned, ids.to(model.device))
     return aligned

@@ -18,7 +18,7 @@ and values that the unshared layer would make of just that.
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kvgpt.alignment.assignment import assign
 from kvgpt.caches.none import NoCache
@@ -109,20 +109,10 @@ def fold(attention: CausalSelfAttention, heads: list[int], A: Tensor, B: Tensor,
     H, H_kv = C // D, len(heads)
     order = torch.arange(H, device=A.device).view(H_kv, -1)[heads].flatten()  # whole groups
     A, B, c = (part.repeat_interleave(H // H_kv, dim=0) for part in (A, B, c))  # (H, D, D), (H, D, D), (H, D)
-    queries, bias = _exact(attention.c_attn)
-    _replace(attention.c_attn, A @ queries.view(H, D, C)[order], (A @ bias.view(H, D, 1)[order]))
-    output, bias = _exact(attention.c_proj)
+    queries, bias = attention.c_attn.weight.double(), attention.c_attn.bias.double()
+    mapped, turned = A @ queries.view(H, D, C)[order], A @ bias.view(H, D, 1)[order]  # (H, D, C), (H, D, 1)
+    attention.c_attn.store(mapped.reshape(C, C), turned.flatten())
+    output, bias = attention.c_proj.weight.double(), attention.c_proj.bias.double()
     output = output.view(C, H, D)[:, order].transpose(0, 1)  # (H, C, D)
     shift = (output @ c.unsqueeze(2)).sum(dim=0)  # (C, 1)
-    _replace(attention.c_proj, (output @ B.mT).transpose(0, 1), bias + shift.squeeze(1))
-
-
-def _exact(linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    return linear.weight.double(), linear.bias.double()
-
-
-def _replace(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
-    """New parameters: the old ones may be another model's, too."""
-    for name, new in (("weight", weight), ("bias", bias)):
-        old = getattr(linear, name)
-        setattr(linear, name, nn.Parameter(new.reshape(old.shape).to(old.dtype), requires_grad=False))
+    attention.c_proj.store((output @ B.mT).transpose(0, 1).reshape(C, C), bias + shift.squeeze(1))

@@ -22,16 +22,14 @@ RIDGE = 1e-6  # of the mean variance of the owner's keys: keeps directions that 
 
 def fit(model: GPT, aligned: GPT, ids: Tensor) -> None:
     """Fit ``aligned``, which has the weights of ``model`` under a sharing, on ids (N, T); ``model`` is unchanged."""
-    state = aligned.state_dict()
+    layers = [*aligned.blocks()]
     for layer, (A, b) in _fit_all(model, ids, aligned.config).items():
-        name = f"h.{layer}.attn.c_attn"
-        weight, bias = state[f"{name}.weight"].double(), state[f"{name}.bias"].double()
+        queries = layers[layer].attn.c_attn
+        weight, bias = queries.weight.double(), queries.bias.double()
         H, D = b.shape
         mapped = A @ weight.view(H, D, -1)  # (H, D, C)
         shift = (A @ bias.view(H, D, 1)).squeeze(2) + b  # (H, D)
-        state[f"{name}.weight"] = mapped.reshape_as(weight).to(model.wte.weight.dtype)
-        state[f"{name}.bias"] = shift.reshape_as(bias).to(model.wte.weight.dtype)
-    aligned.assign(state, model.weights)
+        queries.store(mapped.reshape_as(weight), shift.reshape_as(bias))
 
 
 def _fit_all(model: GPT, ids: Tensor, config: GPTConfig) -> dict[int, tuple[Tensor, Tensor]]:

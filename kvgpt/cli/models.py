@@ -14,7 +14,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Their parsers."""
     one = commands.add_parser("generate", help="stream a continuation of a prompt through a cache")
     one.add_argument("--model", default="nano", help=f"{', '.join(PRESETS)}, a hub name or a directory (default: nano)")
-    one.add_argument("--weights", default="pretrained", help="pretrained (default) or random[:SEED]")
+    one.add_argument("--weights", default="pretrained", help="pretrained (default) or random[:SEED], or +int8")
     one.add_argument("--variant", default="v1", help="v0 to v4a, or parts such as int8+cla2 (default: v1)")
     one.add_argument("--prompt", required=True)
     one.add_argument("--max-new-tokens", type=int, default=100)
@@ -48,7 +48,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     one.add_argument("--corpus", default="embedded", help="embedded (default), wikitext-2 or a text file")
     one.add_argument("--tokens", type=int, default=50, help="fed from the start of the held-out text (default: 50)")
     one.add_argument("--model", default="nano", help=f"{', '.join(PRESETS)}, a hub name or a directory (default: nano)")
-    one.add_argument("--weights", default="pretrained", help="pretrained (default) or random[:SEED]")
+    one.add_argument("--weights", default="pretrained", help="pretrained (default) or random[:SEED], or +int8")
     one.add_argument(
         "--dtype",
         default="float64",
@@ -108,6 +108,10 @@ def diff(parsed: argparse.Namespace) -> int:
         raise ValueError(f"--device {parsed.device}: torch sees no such device here; --device cpu needs none")
     corpus = text.corpus(parsed.corpus)
     model = registry.open_model(parsed.model, parsed.weights, parsed.dtype, parsed.device)
+    if model.coded:
+        raise ValueError(
+            f"--weights {parsed.weights}: the oracle computes with numbers, not with codes: leave out +int8"
+        )
     if not 1 <= parsed.tokens <= model.config.block_size:
         raise ValueError(f"--tokens {parsed.tokens}: {parsed.model} has positions for 1 to {model.config.block_size}")
     encoding = text.tokenizer(model.config.vocab_size)

@@ -160,7 +160,8 @@ def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bil
     """``bill_of(batch_size)``: what this variant's steps ask of the device, or of each rank's, from closed forms."""
     known = REFERENCE if variant in peers.PEERS else variant  # a peer is held to what the reference must do
     recipe = None if known in settings.caches else Variant.parse(known)
-    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size, settings.tensor_parallel)
+    ranks = settings.tensor_parallel
+    return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size, ranks, model.coded)
 
 
 @pytest.fixture
@@ -190,4 +191,4 @@ def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings, ran
 @pytest.fixture
 def prompt(model: GPT, settings: Settings, batch_size: int) -> Tensor:
     """One token a row, (B, 1): the end of a text, where the vocabulary has one."""
-    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=settings.device)
+    return torch.full((batch_size, 1), model.config.vocab_size - 1, device=model.device)

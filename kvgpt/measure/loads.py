@@ -74,7 +74,7 @@ class Training:
         ids = torch.randint(
             self.model.config.vocab_size, (batch, context + 1), generator=torch.Generator().manual_seed(0)
         )
-        return ids.to(self.model.wte.weight.device)
+        return ids.to(self.model.device)
 
     def step(self, ids: Tensor) -> None:
         """Forward, cross-entropy, backward and update on ids (B, T + 1)."""

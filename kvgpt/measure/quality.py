@@ -20,14 +20,14 @@ def loss(score: Score) -> dict[str, Any]:
     }
 
 
-def change(score: Score, reference: Score) -> dict[str, Any]:
-    """``nll_change`` and ``perplexity_change`` against a reference, paired token by token."""
+def change(score: Score, reference: Score, of: str = "") -> dict[str, Any]:
+    """``nll_change`` and ``perplexity_change`` against a reference, paired token by token, their names after ``of``."""
     difference, error = score.change(reference)
     bounds = None if error is None else normal_interval(difference, error)
     spread = bounds and (expm1(bounds[0]), expm1(bounds[1]))
     return {
-        "nll_change": metric("nll_change", difference, interval=bounds, stderr=error),
-        "perplexity_change": metric("perplexity_change", expm1(difference), interval=spread),
+        f"{of}nll_change": metric(f"{of}nll_change", difference, interval=bounds, stderr=error),
+        f"{of}perplexity_change": metric(f"{of}perplexity_change", expm1(difference), interval=spread),
     }
 
 

@@ -28,13 +28,17 @@ class Peer(ABC):
             usual = getattr(GPTConfig, field)
             if getattr(config, field) != usual:
                 raise ValueError(f"{field}={getattr(config, field)!r}: a peer computes a plain GPT-2, with {usual!r}")
+        if model.coded:
+            raise ValueError(
+                f"weights {model.weights!r}: a peer has no such codes: give it the model they were made from"
+            )
         self.batch_size = batch_size
         self.max_length = config.block_size if max_length is None else max_length
         if not 1 <= self.max_length <= config.block_size:
             raise ValueError(f"max_length={max_length}: the model has learned positions for 1 to {config.block_size}")
         self.length = 0
         self._vocab_size = config.vocab_size
-        self._device = model.wte.weight.device
+        self._device = model.device
 
     @classmethod
     def absent(cls) -> str | None:

@@ -92,7 +92,7 @@ def run(
 def _body(engine: Engine, one: Asked) -> tuple[Callable[[], object], Callable[[], object]]:
     """What comes before a phase, and the phase."""
     fed = {"prefill": one.context, "decode": 1}[one.phase]
-    ids = torch.zeros(one.batch_size, fed, dtype=torch.int64, device=engine.model.wte.weight.device)  # (B, T)
+    ids = torch.zeros(one.batch_size, fed, dtype=torch.int64, device=engine.model.device)  # (B, T)
     if one.phase == "prefill":
         return engine.reset, lambda: engine.prefill(ids)
     return lambda: stand_at(engine, one.context - 1), lambda: engine.decode(ids)

@@ -1,7 +1,7 @@
 """What a case must hold by its model's and its variant's closed forms; None where nobody knows them."""
 
 from kvgpt import costs
-from kvgpt.config import PRESETS, GPTConfig
+from kvgpt.config import INT8, PRESETS, GPTConfig
 from kvgpt.recipes import Variant
 from kvgpt.recorded import Case
 from kvgpt.report.consistency.finding import size
@@ -24,7 +24,7 @@ def weights_bytes(case: Case) -> int | None:
     if config is None or variant is None or dtype not in costs.ITEM_BYTES:
         return None
     shared = GPTConfig(**{**vars(config), "sharing": variant.sharing or config.sharing})
-    return costs.weights_bytes(shared, dtype, _ranks(case))
+    return costs.weights_bytes(shared, dtype, _ranks(case), coded=str(case.workload.get("weights")).endswith(INT8))
 
 
 def held_cache(case: Case) -> float | None:
