@@ -179,9 +179,7 @@ def split(model: GPT, ranks: Joined) -> "Part":
     """
     check(model.config, ranks.count)
     if model.coded:
-        raise ValueError(
-            f"the weights {model.weights!r} are int8 codes, which are not split over ranks: use others"
-        )
+        raise ValueError(f"the weights {model.weights!r} are int8 codes, which are not split over ranks: use others")
     part = Part(model.config, ranks)
     widths = [block.attn.widths for block in model.blocks()]
     state = {name: _share(name, tensor, widths, ranks) for name, tensor in model.state_dict().items()}

@@ -39,6 +39,7 @@ def figures(pytestconfig):
             {"corpus": "random"},
             Settings(),
             scores,
+            {},
             mode,
             variant,
         )

@@ -104,8 +104,25 @@ def test_no_other_sharing_is_put_on_a_model_that_was_trained_with_one(bench):
     shared = kvgpt.GPT(kvgpt.GPTConfig(**{**vars(CONFIG), "sharing": "cla2"}))
 
     def why(variant, subject="nano"):
-        item = SimpleNamespace(callspec=SimpleNamespace(params={"subject": subject, "variant": variant}))
-        return bench.left_out(item, Settings(), shared)
+        return bench.left_out(_item(subject, variant), Settings(), shared)
 
     assert why("v3") is None and why("v1", subject="other") is None
     assert why("v1") == why("dense+cla4") == "nano was trained with sharing cla2: no other can be put on it"
+
+
+def test_a_run_that_asks_for_variants_has_those_alone_unless_it_names_models(bench):
+    plain, chosen = kvgpt.GPT(CONFIG), Settings(variants=("v1", "v3"))
+    assert bench.left_out(_item("nano", "v3", variants="v1,v3"), chosen, plain) is None
+    assert (
+        bench.left_out(_item("nano", "v3a", variants="v1,v3"), chosen, plain)
+        == "other variants were asked for than v3a"
+    )
+    assert bench.left_out(_item("nano", "v3a", variants="v1,v3", beside="nano-cla2"), chosen, plain) is None
+
+
+def _item(subject, variant, **options):
+    """A case, in a run with these options."""
+    return SimpleNamespace(
+        callspec=SimpleNamespace(params={"subject": subject, "variant": variant}),
+        config=SimpleNamespace(getoption=lambda name: options.get(name.removeprefix("--kvgpt-"))),
+    )

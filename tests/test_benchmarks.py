@@ -80,6 +80,7 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
         "perplexity": 2 * 7,
         "positions": 5 * 5,
         "floor": 8,
+        "sharing": 7,  # the ways, of a model without sisters
         "roofline": 2 * 7 + 2,  # prompts and decode steps, and the rate of products in two dtypes
     }
     first = [made["variant"] for made in records["latency"]][:9]
@@ -266,7 +267,7 @@ def test_codes_are_cases_of_their_own_held_to_their_own_bytes(bench, tiny):
 
 
 def test_pytest_benchmarks_own_compare_reads_results_in_the_projects_folder(bench, tiny, pytester, pytestconfig):
-    result, data = bench(f"--kvgpt-model={tiny}", "--kvgpt-lengths=4", "--kvgpt-variants=v1", "-k", "decode")
+    result, data = bench(f"--kvgpt-model={tiny}", "--kvgpt-lengths=4", "--kvgpt-variants=v1", "-k", "bench_decode")
     assert result.ret == 0 and len(data["benchmarks"]) == 1
     command = [sys.executable, "-m", "pytest_benchmark", "compare", pytester.path / "out.json"]
     ran = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, check=False)
@@ -282,7 +283,7 @@ def test_without_timing_every_case_runs_once(bench, tiny):
         "--kvgpt-max-tokens=32",
     )
     assert result.ret == 0, result.stdout.str()
-    result.assert_outcomes(passed=2 * (2 + 1 + 2 + 1 + 1 + 1 + 2) + 1 + 8 + 4 * 5)
+    result.assert_outcomes(passed=2 * (2 + 1 + 2 + 1 + 1 + 1 + 2 + 2) + 1 + 8 + 4 * 5 + 2 + 1)
 
 
 @pytest.mark.parametrize(

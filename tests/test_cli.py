@@ -128,7 +128,7 @@ def test_fetch_names_what_it_found(capsys):
     assert "pretrained" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["unknown"], ["generate"], ["train", "huge"]])
+@pytest.mark.parametrize("arguments", [[], ["unknown"], ["generate"], ["train", "--huge"]])
 def test_a_command_line_that_means_nothing_is_a_usage_error(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)

@@ -168,7 +168,11 @@ def test_followers_of_an_alignment_keep_the_codes_of_the_fitted_queries(plain):
     aligned = kvgpt.align(coded, ids)
     follower, bare = aligned.h[1].attn.c_attn, coded.share("cla2").h[1].attn.c_attn
     assert not torch.equal(follower.codes, bare.codes)
-    assert (follower.codes.int() - fitted.h[1].attn.c_attn.codes.int()).abs().max() <= 1, "but for ties"
+    wanted = fitted.h[1].attn.c_attn
+    assert (follower.codes.int() - wanted.codes.int()).abs().max() <= 1, "but for ties"
+    assert torch.allclose(follower.scale, wanted.scale, rtol=1e-4) and torch.allclose(
+        follower.bias, wanted.bias, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -183,7 +187,7 @@ def test_bytes_are_the_closed_forms(dtype, sharing, kv_heads):
 
 def test_a_step_is_held_to_the_bytes_of_the_codes():
     recipe = kvgpt.Variant.parse("v1")
-    wide, coded = (costs.bill(CONFIG, recipe, "float32", 3, coded) for coded in (False, True))
+    wide, coded = (costs.bill(CONFIG, recipe, "float32", 3, coded=coded) for coded in (False, True))
     saved = costs.weights_bytes(CONFIG, "float32") - costs.weights_bytes(CONFIG, "float32", coded=True)
     assert wide.step(5).bytes - coded.step(5).bytes == saved == wide.working_set(5) - coded.working_set(5)
     assert wide.step(5).flops == coded.step(5).flops
@@ -255,7 +259,7 @@ def test_the_consistency_of_results_knows_the_bytes_of_codes():
 
     config = kvgpt.GPTConfig.preset("gpt2")
     for weights, coded in (("random:0", False), ("random:0+int8", True)):
-        assert closed_forms.weights_bytes(Stated(weights)) == costs.weights_bytes(config, "float32", coded)
+        assert closed_forms.weights_bytes(Stated(weights)) == costs.weights_bytes(config, "float32", coded=coded)
 
 
 def test_attention_paths_are_untouched(plain):

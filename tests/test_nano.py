@@ -48,7 +48,8 @@ def test_its_held_out_loss_is_the_one_it_was_shipped_with(name, held_out):
     model, metadata = kvgpt.GPT.from_pretrained(name), checkpoint.read_metadata(checkpoint.SHIPPED / name)
     if text.embedded().sha256 != metadata["corpus_sha256"]:
         pytest.skip("this Python's documentation topics are not the text that nano was trained on")
-    score = perplexity.teacher_forced(kvgpt.Engine(model, "v1", 16), perplexity.Windows.cut(held_out, 256, 256))
+    own = "dense" if model.config.sharing is None else f"dense+{model.config.sharing}"
+    score = perplexity.teacher_forced(kvgpt.Engine(model, own, 16), perplexity.Windows.cut(held_out, 256, 256))
     assert score.mean == pytest.approx(float(metadata["held_out_loss"]), abs=1e-4)
 
 

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from kvgpt.report import points, whole
+from kvgpt import whole
+from kvgpt.report import points
 from kvgpt.report.chart import Axis, Chart, Panel, Point, Series
 
 

@@ -118,7 +118,7 @@ def test_public_names_are_what_they_are_called():
 def test_a_config_that_cannot_be_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         kvgpt.GPTConfig(**fields)
-    with pytest.raises(ValueError, match="unknown preset 'huge': known: nano, nano-rotary, gpt2"):
+    with pytest.raises(ValueError, match="unknown preset 'huge': known: nano, nano-rotary, nano-cla2"):
         kvgpt.GPTConfig.preset("huge")
 
 

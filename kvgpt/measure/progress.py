@@ -21,6 +21,7 @@ FIGURES: dict[str, tuple[str, ...]] = {  # family -> the metrics of which the fi
     "phases": ("phase_attention", "phase_sum"),
     "capacity": ("max_batch",),
     "perplexity": ("perplexity",),
+    "sharing": ("perplexity",),
     "positions": ("perplexity_at_end", "per_token_latency"),
     "attention": ("fraction_of_bandwidth", "total_latency"),
     "floor": ("read_bandwidth", "matmul_rate"),
