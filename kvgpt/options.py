@@ -3,11 +3,9 @@
 A pytest plug-in: it imports no torch, does nothing unless asked, and turns what is wrong into a usage error.
 """
 
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ NOT_IN_A_GRID = (
 )  # what runs, and on which machine
 IMPORTED = "kvgpt-imported"  # a report's property: which plug-in was imported, and from which file
 SETTINGS = pytest.StashKey["Settings"]()
+pytest_plugins = ["kvgpt.outside"]
 
 
 @dataclass(frozen=True)
@@ -107,17 +106,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kvgpt-memory-budget", metavar="BYTES", help="what capacity is found for on a CPU (default: a small one)")
     add("--kvgpt-lock-clocks", action="store_true", help="lock a GPU's clocks for this run, where that is permitted")
     add("--kvgpt-examples", metavar="N", type=int, default=40, help="inputs drawn for each promise (default: 40)")
-
-
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """A cache of one's own may lie in the folder that pytest is started in, as it may under ``python -m pytest``.
-
-    pytest's setting ``pythonpath`` would say it, but is read before any plug-in is asked.
-    """
-    here = str(early_config.invocation_params.dir)
-    if early_config.known_args_namespace.kvgpt_cache and here not in sys.path:
-        sys.path.insert(0, here)
-        early_config.add_cleanup(partial(sys.path.remove, here))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,26 +15,6 @@ import kvgpt
 
 HOME = Path(__file__).parent.parent
 PRETRAINED = 20e6  # bytes that the trained checkpoints may have, all together
-CACHE = """
-import torch
-import kvgpt
-
-
-class MyCache(kvgpt.KVCache):
-    def __init__(self, shape):
-        self.kept = [[] for _ in range(shape.n_layer)]
-
-    def append(self, layer, k, v):
-        self.kept[layer].append((k.clone(), v.clone()))
-
-    def read(self, layer):
-        k, v = zip(*self.kept[layer])
-        return torch.cat(k, dim=2), torch.cat(v, dim=2)
-
-    @property
-    def nbytes(self):
-        return sum(k.nbytes + v.nbytes for layer in self.kept for k, v in layer)
-"""
 
 
 def run(*command, folder):
@@ -70,7 +50,7 @@ def installed(wheel, tmp_path_factory):
     own = ("--no-deps", "--no-index", "--disable-pip-version-check", "--quiet", "--ignore-installed")
     python = Path(paths["scripts"], "python")
     run(sys.executable, "-I", "-m", "pip", "--python", str(python), "install", *own, str(wheel), folder=home)
-    # As pip would have written it: unlike python -m pytest, it does not put the folder that it is started in on sys.path.
+    # As pip writes it: unlike python -m pytest, it puts no folder of the user's on sys.path.
     pytest_itself = Path(paths["scripts"], "pytest")
     pytest_itself.write_text(f"#!{python}\nimport sys\nfrom pytest import main\nsys.exit(main())\n")
     pytest_itself.chmod(0o755)
@@ -82,7 +62,7 @@ def outside(installed, tmp_path, monkeypatch):
     """Runs a command of that environment in a folder that has ``mymodule.py`` alone."""
     for name in ("PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_PLUGINS", "COVERAGE_PROCESS_START"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "mymodule.py").write_text(CACHE)
+    shutil.copy(HOME / "tests" / "mymodule.py", tmp_path)
 
     def command(program, *arguments):
         return run(str(installed / program), *map(str, arguments), folder=tmp_path)
