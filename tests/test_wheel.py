@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -116,3 +117,11 @@ def test_the_benchmarks_measure_it_and_a_report_shows_it(outside, tmp_path):
     outside("kvgpt", "report", "out.json", "--out", "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "mymodule:MyCache" in page and (tmp_path / "report" / "figures").is_dir()
+
+
+def test_the_lowest_versions_are_those_that_are_tested():
+    asked = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["dependencies"]
+    lowest = dict(re.match(r"([\w-]+)>=([\d.]+)", one).groups() for one in asked)
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)", (HOME / "tests" / "minimum.txt").read_text(), flags=re.MULTILINE))
+    assert pinned.keys() == lowest.keys()
+    assert all(f"{pinned[name]}.".startswith(f"{version}.") for name, version in lowest.items()), (pinned, lowest)
