@@ -112,8 +112,8 @@ def test_the_kit_holds_a_cache_of_three_methods(outside):
 
 def test_the_benchmarks_measure_it_and_a_report_shows_it(outside, tmp_path):
     short = ("--kvgpt-lengths=8", "--kvgpt-rounds=2", "--kvgpt-variants=v1", "--kvgpt-cache=mymodule:MyCache")
-    asked = ("--benchmark-json=out.json", "-p", "no:cacheprovider", "-k", "bench_memory", "-q")
-    outside("pytest", "--pyargs", "kvgpt.benchmarks", *short, *asked)
+    asked = ("--benchmark-json=out.json", "-p", "no:cacheprovider", "-q")
+    outside("pytest", "--pyargs", "kvgpt.benchmarks.bench_memory", *short, *asked)
     outside("kvgpt", "report", "out.json", "--out", "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "mymodule:MyCache" in page and (tmp_path / "report" / "figures").is_dir()
