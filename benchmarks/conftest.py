@@ -31,6 +31,8 @@ REASONS = pytest.StashKey[dict[str, list[str]]]()
 @pytest.hookimpl(trylast=True)  # once the settings are there
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REASONS] = {}
+    for option, pattern in (("python_files", "bench_*.py"), ("python_functions", "bench_*")):
+        config.addinivalue_line(option, pattern)  # where they are installed, no pytest.ini says so
     config.pluginmanager.register(fixtures, "kvgpt.fixtures")
     lockstep.register(config)
     passes.register(config)

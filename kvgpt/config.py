@@ -47,6 +47,8 @@ class GPTConfig:
     ``position_embedding`` is ``learned``, with a vector for each of ``block_size`` positions, or ``rotary``, where
     ``block_size`` is the length trained on and no position is the last. ``n_inner`` is the width of an MLP's hidden
     layer, None for ``4 * n_embd``.
+
+    ValueError names the field that is out of range, or that does not go with another.
     """
 
     n_layer: int = 12
@@ -86,7 +88,7 @@ class GPTConfig:
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> "GPTConfig":
-        """A published size by name, with fields overridden."""
+        """A published size by name, with fields overridden. ValueError lists the names that are known."""
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}: known: {', '.join(PRESETS)}")
         fields: dict[str, Any] = {**PRESETS[name], **overrides}
@@ -99,6 +101,7 @@ class GPTConfig:
 
     @property
     def head_dim(self) -> int:
+        """D: the numbers of a head's query, key or value."""
         return self.n_embd // self.n_head
 
     @property
@@ -125,4 +128,5 @@ class GPTConfig:
 
     @property
     def n_slot(self) -> int:
+        """Layers that own keys and values: as many as a cache has places for."""
         return len(set(self.owners))

@@ -31,6 +31,9 @@ class Engine:
     synchronisation on a GPU. ``steps`` makes what runs the steps, see :mod:`kvgpt.steps`: without it what serves the
     device best, which on a GPU calls no module of the model in a decode step. ``ranks`` are the processes over which
     the model is split, see :mod:`kvgpt.parallel`: each makes the same calls of an engine of its own, with the same ids.
+
+    ValueError where the variant is unknown, the model was made for another sharing, or ``max_length`` tokens have no
+    positions.
     """
 
     streams = True  # whether a token is handed over before the next is computed: not every peer does
@@ -75,6 +78,7 @@ class Engine:
 
     @property
     def batch_size(self) -> int:
+        """B: rows of the cache now."""
         return self.cache.shape.batch_size
 
     @property
@@ -98,12 +102,17 @@ class Engine:
         return self.max_length if room is None else min(room, self.max_length)
 
     def prefill(self, ids: Tensor, every_position: bool = False) -> Tensor:
-        """Ids (B, T) int64 -> logits (B, V) of the last position, or (B, T, V). Continues where the cache stands."""
+        """Ids (B, T) int64 -> logits (B, V) of the last position, or with ``every_position`` (B, T, V), in the model's
+        dtype. Continues where the cache stands.
+
+        ValueError, before anything is written, where ids have another dtype, shape or number of rows, name no token, or
+        are more than there is room for.
+        """
         self._check_ids(ids)
         return self._step(ids, every_position)
 
     def decode(self, ids: Tensor) -> Tensor:
-        """Ids (B, 1) int64 -> logits (B, V) of what comes next."""
+        """Ids (B, 1) int64 -> logits (B, V) of what comes next; ValueError as for :meth:`prefill`."""
         self._check_ids(ids)
         if ids.size(1) != 1:
             raise ValueError(f"decode takes one token a row, found {ids.size(1)}: use prefill")
@@ -119,9 +128,12 @@ class Engine:
         seed: int | Sequence[int] | None = None,
         eos: int | None = None,
     ) -> Tensor:
-        """Ids (B, T) int64 -> (B, T + max_new_tokens): the prompt and what follows it, in a fresh cache.
+        """Ids (B, T) int64 -> (B, T + max_new_tokens) int64: the prompt and what follows it, in a fresh cache.
 
-        A row that has produced ``eos`` is padded with it. ``seed`` is one for all rows or one for each.
+        Greedy where ``temperature`` is 0, else drawn from the ``top_k`` likeliest tokens or the smallest set of chance
+        ``top_p``. A row that has produced ``eos`` is padded with it. ``seed`` is one for all rows or one for each. The
+        last token is not fed back: T + max_new_tokens - 1 must fit. ValueError, before anything is computed, where they
+        do not, and as for :meth:`prefill`.
         """
         looks = self.check_finite or self._remembers  # at every token
         together = 1 if looks else self.steps.together
@@ -228,7 +240,9 @@ class Engine:
         self._begun, self._history = 0, self._nothing()
 
     def crop(self, length: int) -> None:
-        """Keep the first ``length`` tokens. ValueError where a window or a policy has let go of some of them."""
+        """Keep the first ``length`` tokens. ValueError where a window or a policy has let go of some of them,
+        :class:`Unsupported` where the cache cannot.
+        """
         least = self._begun + self._span - self.policy.recomputes if self._begun else -1
         if self._begun and not least < length <= self.length:
             raise ValueError(
@@ -239,13 +253,16 @@ class Engine:
         self._history = self._history[:, : length - self._begun]
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
-        """Keep these rows of the batch, in this order; repeats and another count are allowed."""
+        """Keep these rows of the batch, in this order; repeats and another count are allowed.
+
+        ValueError where one is no row, :class:`Unsupported` where the cache cannot.
+        """
         index = self.cache.rows(rows)
         self.cache.select(index)
         self._history = self._history[index]
 
     def fork(self) -> Self:
-        """An engine over the same model whose cache goes its own way from here."""
+        """An engine over the same model whose cache goes its own way; :class:`Unsupported` where it cannot."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.cache, twin.steps = self.cache.fork(), self.steps.fork()

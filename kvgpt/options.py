@@ -33,6 +33,7 @@ NOT_IN_A_GRID = (  # what runs, and on which machines
 )
 IMPORTED = "kvgpt-imported"  # a report's property: which plug-in was imported, and from which file
 SETTINGS = pytest.StashKey["Settings"]()
+pytest_plugins = ["kvgpt.outside"]
 
 
 @dataclass(frozen=True)

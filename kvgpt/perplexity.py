@@ -30,10 +30,12 @@ class Score:
 
     @property
     def mean(self) -> float:
+        """Of ``nll`` over its tokens, in nats."""
         return float(self.nll.mean())
 
     @property
     def perplexity(self) -> float:
+        """The exponential of the mean."""
         return exp(self.mean)
 
     @property
@@ -142,12 +144,12 @@ def one_a_step(engine: Engine, windows: Windows) -> Iterator[Stretch]:
 
 
 def teacher_forced(engine: Engine, windows: Windows) -> Score:
-    """The score of :func:`at_once`."""
+    """The score of :func:`~kvgpt.perplexity.at_once`."""
     return score(engine, windows, at_once)
 
 
 def autoregressive(engine: Engine, windows: Windows) -> Score:
-    """The score of :func:`one_a_step`."""
+    """The score of :func:`~kvgpt.perplexity.one_a_step`."""
     return score(engine, windows, one_a_step)
 
 

@@ -63,9 +63,10 @@ ATTENTION_PATHS = ("sdpa", "matmul")
 class Variant:
     """How a cache keeps its vectors, which layers share them, how followers were aligned, how attention is computed.
 
-    ``storage`` is a name of :data:`STORAGES`; ``sharing`` None or ``cla<k>``; ``align`` None, ``qalign`` or ``calign``,
-    which need a sharing; ``window`` keeps the last tokens only, as many as the engine's ``max_length``, and ``sinks``
-    of the first among them; ``attention`` is a name of :data:`ATTENTION_PATHS`.
+    ``storage`` is a name of :data:`~kvgpt.recipes.STORAGES`; ``sharing`` None or ``cla<k>``; ``align`` None, ``qalign``
+    or ``calign``, which need a sharing; ``window`` keeps the last tokens only, as many as the engine's ``max_length``,
+    and ``sinks`` of the first among them; ``attention`` is a name of :data:`~kvgpt.recipes.ATTENTION_PATHS`. ValueError
+    where a part is unknown, or needs another that is not there.
     """
 
     storage: str = "dense"

@@ -37,10 +37,12 @@ class Case:
     details: Mapping[str, Any]
 
     def value(self, metric: str) -> float | None:
+        """The figure of this name in SI units; None where it was not measured."""
         figure = self.metrics.get(metric)
         return None if figure is None else figure["value"]
 
     def interval(self, metric: str) -> tuple[float, float] | None:
+        """The ends of its 95% interval; None where it has none."""
         low_high = self.metrics.get(metric, {}).get("interval")
         return None if low_high is None else (low_high[0], low_high[1])
 

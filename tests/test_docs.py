@@ -8,7 +8,7 @@ import pytest
 from kvgpt.conformance import PROMISES, tolerances
 
 HOME = Path(__file__).parent.parent
-PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+PAGES = [HOME / "README.md", HOME / "CHANGELOG.md", HOME / "CONTRIBUTING.md", *sorted((HOME / "docs").glob("*.md"))]
 
 
 def test_every_promise_is_listed_as_it_stands():

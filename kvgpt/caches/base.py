@@ -20,7 +20,11 @@ class Unsupported(RuntimeError):
 
 @dataclass(frozen=True)
 class KVShape:
-    """What a cache is built for. ``n_layer`` counts the layers that own keys and values, ``n_head`` their heads."""
+    """What a cache is built for. ``n_layer`` counts the layers that own keys and values, ``n_head`` their heads.
+
+    ``dtype`` and ``device`` are those of the vectors that come in and of those that are read back. ValueError where a
+    number is less than 1.
+    """
 
     n_layer: int
     batch_size: int
@@ -99,7 +103,8 @@ class KVCache(ABC):
         return False
 
     def attend(self, layer: int, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
-        """Append k, v (B, H, T, D) where given, then attend with q (B, H or a multiple, T, D). Returns q's shape.
+        """Append k, v (B, H, T, D) where given, then attend with q (B, H or a multiple, T, D). Returns q's shape and
+        dtype. ValueError where they do not fit, see :meth:`~kvgpt.KVCache.check`.
 
         A layer that follows another's keys and values passes k = v = None and its owner's slot.
         """
@@ -208,7 +213,10 @@ class KVCache(ABC):
         self._rewind(length)
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
-        """Keep these rows of the batch, in this order; repeats and another count are allowed."""
+        """Keep these rows of the batch, in this order; repeats and another count are allowed.
+
+        ValueError where one is no row.
+        """
         self._offered("select")
         self.shape = replace(self.shape, batch_size=len(self.rows(rows)))
 

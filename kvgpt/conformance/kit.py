@@ -51,7 +51,7 @@ def check_cache(
     device: str = "cpu",
     seed: int | None = None,
 ) -> Report:
-    """Hold a cache to every promise that it declares. Returns a report, or raises :class:`Broken` with every story.
+    """Hold a cache to every promise that it declares: a report, or :class:`~kvgpt.conformance.Broken` with every story.
 
     ``cache`` is a class, ``package.module:Class[+cla2]`` or a variant's name; ``examples`` are drawn for each promise
     in float64, a quarter as many in other dtypes; without a ``seed`` they are the same in every run.

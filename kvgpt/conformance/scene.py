@@ -38,7 +38,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Op:
-    """One thing done to one of the caches that are alive: see :data:`OPERATIONS`."""
+    """One thing done to one of the caches that are alive: see :data:`~kvgpt.conformance.subject.OPERATIONS`."""
 
     name: str
     cache: int = 0
