@@ -29,6 +29,7 @@ def case(variant, perplexity, held, model="nano", reference="nano", divergence=0
 CASES = (
     case("v1", 3.3, 512_000, divergence=None),
     case("v3", 31.0, 256_000),
+    case("dense+cla2+calign", 4.3, 256_000),
     case("dense+cla2", 3.4, 256_000, model="sisters/nano-cla2"),
     case("int8+cla2", 3.41, 132_000, model="sisters/nano-cla2"),
 )
@@ -38,23 +39,36 @@ def results(*cases):
     return Results(Path("results.json"), {"kind": "cpu", "name": "a CPU"}, cases)
 
 
-def test_each_way_has_a_mark_at_its_bytes_and_perplexity_and_the_reference_a_line():
+def test_each_way_has_its_marks_at_bytes_and_perplexity_and_the_reference_a_line():
     chart = sharing.ways(results(*CASES))
-    (panel,) = chart.panels
-    marks = {series.name: (series.points[0].x, series.points[0].y) for series in panel.series}
-    assert marks == {"v1": (512, 3.3), "v3": (256, 31), "nano-cla2": (256, 3.4), "nano-cla2, int8": (132, 3.41)}
-    assert len({series.variant for series in panel.series}) == 4, "two share a look"
+    panel = chart.panels[0]
+    marks = {series.name: [(point.label, point.x, point.y) for point in series.points] for series in panel.series}
+    assert marks == {
+        "nothing shared": [("", 512, 3.3)],
+        "shared, never trained for it": [("v3", 256, 31)],
+        "keys and values aligned": [("", 256, 4.3)],
+        "trained or healed with it": [("", 256, 3.4)],
+        "trained or healed, int8": [("", 132, 3.41)],
+    }
+    assert len({series.variant for series in panel.series}) == 5, "two ways share a look"
     (rule,) = panel.rules
     assert (rule.axis, rule.at) == ("y", 3.3) and panel.y.scale == "log" and panel.x.low == 0
     assert panel.x.label == "cache of a sequence of 256 tokens (kB)"
-    assert (
-        "v3 +839%" in chart.insights[0] and "nano-cla2 +3.03%" in chart.insights[0] and "v1 " not in chart.insights[0]
-    )
+    assert "v3 +839.4%, dense+cla2+calign +30.3% and nano-cla2 +3.0%" in chart.insights[0]
+
+
+def test_who_comes_near_the_reference_has_a_panel_without_the_others():
+    near = sharing.ways(results(*CASES)).panels[1]
+    labels = [point.label for series in near.series for point in series.points]
+    assert labels == ["v1", "dense+cla2+calign", "nano-cla2", ""], "codes stand where their model is named"
+    assert near.y.scale == "linear" and near.title == "the same, up to 1.35 times v1's"
+    assert len(sharing.ways(results(*CASES[:2])).panels) == 1, "nobody but the reference"
 
 
 def test_runs_against_different_references_have_panels_of_their_own():
     other = case("v1", 5.0, 512_000, model="mine", reference="mine", divergence=None)
-    assert len(sharing.ways(results(*CASES, other)).panels) == 2
+    titles = [panel.title for panel in sharing.ways(results(*CASES, other)).panels]
+    assert [title.split(",")[0] for title in titles] == ["nano", "the same", "mine"]
 
 
 def test_without_a_reference_there_is_no_line():

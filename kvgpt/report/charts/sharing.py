@@ -1,6 +1,7 @@
 """Bytes of a sequence against perplexity, for every way to share keys and values: untrained, aligned, trained."""
 
 from collections.abc import Iterator
+from math import log
 from pathlib import PurePath
 
 from kvgpt.recipes import Variant
@@ -13,21 +14,39 @@ from kvgpt.report.select import grouped
 
 METRIC, BYTES, KILO = "perplexity", "cache_bytes", 1e3
 OTHERWISE = "no ways of sharing were compared"
+NEAR = 1.35  # times the reference's perplexity: who comes as near has a panel without the others
+TRAINED, TRAINED_INT8 = "trained or healed with it", "trained or healed, int8"
+# What is done to keys and values -> whose look it has.
+LOOKS = {
+    "nothing shared": "v1",
+    "shared, never trained for it": "v3",
+    "queries aligned": "v3a",
+    "keys and values aligned": "dense+cla2+calign",
+    TRAINED: "v0",
+    TRAINED_INT8: "v2",
+}
+ALIGNED = {None: "shared, never trained for it", "qalign": "queries aligned", "calign": "keys and values aligned"}
 
 
 def ways(results: Results) -> Chart:
-    """A mark for each model and variant, with what it shares in its label; the reference's perplexity is a line."""
+    """A mark for each model and variant, those near the reference once more by themselves."""
     cases = [case for case in positive(results, "sharing", METRIC) if case.value(BYTES)]
     title = "What sharing keys and values saves, and costs"
     return of_each("sharing_bytes_perplexity", title, grouped(cases, _subject).items(), _panels, _told, OTHERWISE)
 
 
+def way_of(case: Case) -> str:
+    """What was done to a case's keys and values."""
+    variant = Variant.parse(case.variant)
+    if case.workload["model"] != case.workload["reference"]:
+        return TRAINED if variant.storage == "dense" else TRAINED_INT8
+    return ALIGNED[variant.align] if variant.sharing else "nothing shared"
+
+
 def name_of(case: Case) -> str:
-    """A variant of the reference's own model by its name; a model trained otherwise by its own, and what is stored."""
-    model, storage = PurePath(str(case.workload["model"])).name, Variant.parse(case.variant).storage
-    if case.workload["model"] == case.workload["reference"]:
-        return case.variant
-    return model if storage == "dense" else f"{model}, {storage}"
+    """A variant of the reference's own model by its name, another model by its own."""
+    own = case.workload["model"] == case.workload["reference"]
+    return case.variant if own else PurePath(str(case.workload["model"])).name
 
 
 def reference_of(cases: list[Case]) -> Case | None:
@@ -41,25 +60,49 @@ def _subject(case: Case) -> str:
 
 
 def _panels(title: str, cases: list[Case]) -> Iterator[Panel]:
+    usual = reference_of(cases)
+    near = [] if usual is None else [case for case in cases if _apart(case, usual) <= log(NEAR)]
+    if usual is None or not 1 < len(near) < len(cases):
+        yield _panel(title, cases, usual, Axis("perplexity", "log"), cases)
+        return
+    yield _panel(title, cases, usual, Axis("perplexity", "log"), [case for case in cases if case not in near])
+    named = [case for case in near if way_of(case) != TRAINED_INT8]
+    yield _panel(f"the same, up to {NEAR:g} times {usual.variant}'s", near, usual, Axis("perplexity"), named)
+
+
+def _apart(case: Case, usual: Case) -> float:
+    return abs(log(value_of(case, METRIC) / value_of(usual, METRIC)))
+
+
+def _panel(title: str, cases: list[Case], usual: Case | None, y: Axis, named: list[Case]) -> Panel:
+    """Of ``cases``, those ``named`` have their names beside them."""
     x = Axis(f"cache of a sequence of {cases[0].workload['context']:,} tokens (kB)", low=0.0)
-    y = Axis("perplexity", "log")
+    found = grouped(cases, way_of)
     series = tuple(
         Series(
-            name_of(case),
+            way,
             "marks",
-            (point(case, METRIC, 1.0, value_of(case, BYTES) / KILO, name_of(case)),),
-            variant=name_of(case),
+            tuple(
+                point(case, METRIC, 1.0, value_of(case, BYTES) / KILO, name_of(case) if case in named else "")
+                for case in found[way]
+            ),
+            variant=look,
             metric=METRIC,
         )
-        for case in cases
+        for way, look in LOOKS.items()
+        if way in found
     )
-    usual = reference_of(cases)
-    rules = () if usual is None else (Rule("y", value_of(usual, METRIC), label=f"{usual.variant}, nothing shared"),)
-    yield Panel(title, x, y, series, rules=rules)
+    rules = () if usual is None else (Rule("y", value_of(usual, METRIC), label="nothing shared"),)
+    return Panel(title, x, y, series, rules=rules)
 
 
 def _told(cases: list[Case]) -> Iterator[str]:
-    changes = [(name_of(case), case.value("perplexity_change")) for case in cases if case is not reference_of(cases)]
-    each = [f"{name} {100 * change:+.3g}%" for name, change in changes if change is not None]
-    if each:
-        yield f"perplexity against the reference's: {listed(each)}"
+    usual = reference_of(cases)
+    changes = [
+        (name_of(case), value_of(case, "perplexity_change"))
+        for case in cases
+        if case is not usual and case.value("perplexity_change") is not None and way_of(case) != TRAINED_INT8
+    ]
+    if changes:
+        each = listed([f"{name} {100 * change:+,.1f}%" for name, change in changes])
+        yield f"perplexity against the reference's: {each}"
