@@ -52,6 +52,7 @@ class Conductor:
         """
         living = sorted(self.places)
         while living and not self._all_settled():
+            self.ledger.bury()
             free = [number for number, one in enumerate(self.plan.groups) if self.ledger.is_free(number, one)]
             unfinished = [worker for worker in living if self._unfinished(worker)]
             if free or unfinished:

@@ -114,6 +114,13 @@ class Ledger:
             self._heard[run] = (beat, self.clock())
         return self.clock() - self._heard[run][1] > SILENCE
 
+    def bury(self) -> None:
+        """Tell everybody which runs went silent: a worker that is about to begin has not listened for long enough."""
+        for run in self.runs():
+            died = self.file(run, "died")
+            if self.is_dead(run) and not died.exists():
+                died.write_text(f"silent for more than {SILENCE:g} s\n", "utf-8")
+
     def is_complete(self, group: Group, run: Run) -> bool:
         """Whether a run has measured all cases of a group, and as often as it was to."""
         return self.measured(run).issuperset(group.cases)
