@@ -29,7 +29,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def measured():
     """{(model, variant): record} of the reference results."""
-    document = json.loads((HOME / "benchmarks" / "reference" / "epyc-2-cores-sharing.json").read_text())
+    document = json.loads((HOME / "benchmarks" / "reference" / "sharing-2-cores.json").read_text())
     records = [benchmark["extra_info"]["kvgpt"] for benchmark in document["benchmarks"]]
     assert all(record["validity"]["ok"] for record in records)
     return {(PurePath(record["workload"]["model"]).name, record["variant"]): record for record in records}

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import kvgpt
+from kvgpt.config import SISTERS
 
 HOME = Path(__file__).parent.parent
-PRETRAINED = 20e6  # bytes that the trained checkpoints may have, all together
+FAMILY = [f"kvgpt/pretrained/{name}/" for name in ("nano", *SISTERS["nano"])]
+LARGEST = 20e6  # bytes that nano and its sisters may have, all together
 
 
 def run(*command, folder):
@@ -78,7 +80,8 @@ def test_a_wheel_has_what_the_checkout_has(wheel):
     expected = {path.relative_to(HOME).as_posix(): path for path in files}
     expected |= {f"kvgpt/benchmarks/{path.name}": path for path in (HOME / "benchmarks").glob("*.py")}
     assert sizes == {name: path.stat().st_size for name, path in expected.items()}
-    assert 0 < sum(size for name, size in sizes.items() if name.startswith("kvgpt/pretrained/")) <= PRETRAINED
+    of_each = [sum(size for name, size in sizes.items() if name.startswith(folder)) for folder in FAMILY]
+    assert all(of_each) and sum(of_each) <= LARGEST
 
 
 def test_its_version_is_that_of_the_package_and_of_the_changelog(wheel):

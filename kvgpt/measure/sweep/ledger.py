@@ -78,7 +78,10 @@ class Ledger:
         return [(group, run) for group, run in found if run is not None]
 
     def is_free(self, number: int, group: Group) -> bool:
-        run = self.holder(number)
+        return self._is_left(group, self.holder(number))
+
+    def _is_left(self, group: Group, run: Run | None) -> bool:
+        """Whether a group that ``run`` has is anybody's: nobody's so far, or left unfinished."""
         return run is None or (self.is_dead(run) and not self.is_complete(group, run))
 
     def is_settled(self, number: int, group: Group) -> bool:
@@ -88,9 +91,8 @@ class Ledger:
 
     def take(self, number: int, group: Group, run: Run) -> bool:
         """Claim a group for ``run``; whether it was free, and nobody was faster."""
-        if not self.is_free(number, group):
-            return False
-        return self._create(self._claim(number, self._last_claim(number)[0] + 1), str(run))
+        generation, holder = self._last_claim(number)  # read once: a claim made since then is one too many
+        return self._is_left(group, holder) and self._create(self._claim(number, generation + 1), str(run))
 
     def take_merge(self) -> bool:
         """Whether the caller is the one to write the results of all, as they are after so many runs."""
