@@ -14,6 +14,7 @@ from kvgpt.measure.roof import Roof, multiplying
 from kvgpt.options import DTYPES
 from kvgpt.record import metric
 
+ALONE = "the roof is one device's: measure it in one process"
 LENGTHS = (256, 1024)  # in place of the grid's: short contexts are all overhead
 
 

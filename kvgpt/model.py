@@ -228,10 +228,12 @@ class GPT(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """What is computed in: the weights' own, or of codes their scales'."""
         return self.ln_f.weight.dtype
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.ln_f.weight.device
 
     def prepare(self, rows: int) -> Self:

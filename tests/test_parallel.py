@@ -297,6 +297,7 @@ def test_benchmarks_run_under_torchrun_and_rank_0_records(bench):
         "bench_attention",
         "bench_capacity",
         "bench_floor",
+        "bench_roofline",
         "bench_sharing",
     ]
     for one in (each for each in made if each["family"] == "memory"):
