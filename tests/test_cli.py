@@ -135,6 +135,9 @@ def test_a_command_line_that_means_nothing_is_a_usage_error(arguments, capsys):
     assert stopped.value.code == 2 and "usage: kvgpt" in capsys.readouterr().err
 
 
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+
+
 @pytest.fixture
 def briefly(monkeypatch, tmp_path):
     """``briefly(*arguments)``: a training of two steps on a small text, and the model that came out."""
@@ -220,6 +223,7 @@ def test_new_writes_a_recipe_that_train_reads(briefly, tmp_path):
         (["nano", "--init-from", "nano", "--align", "kv"], "align='kv' needs a sharing"),
         (["nano", "--corpus", "absent.txt"], "absent.txt"),
         (["nano", "--learning-rate", "-1"], "learning_rate=-1.0: must be a positive number"),
+        pytest.param(["nano", "--device", "cuda"], "--device cuda: torch sees no such device", marks=without_cuda),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(capsys, tmp_path, monkeypatch, arguments, message):

@@ -111,6 +111,12 @@ def test_a_kill_between_two_checkpoints_names_leaves_both_and_the_newer_one_serv
     assert [path.name for path in tmp_path.iterdir()] == ["step-000024"], "what was left over is let go, too"
 
 
+def test_the_newest_checkpoint_is_the_one_with_most_steps(tmp_path):
+    for name in ("step-999999", "step-1000000"):
+        (tmp_path / name).mkdir()
+    assert Run(tmp_path, SCHEDULE, {}, resume=True).newest == tmp_path / "step-1000000"
+
+
 def test_an_unfinished_run_is_never_overwritten_unasked(tmp_path):
     with pytest.raises(Stopped):
         run_in(tmp_path, stop_at=6)

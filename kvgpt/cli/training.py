@@ -87,9 +87,12 @@ def train(parsed: argparse.Namespace) -> None:
     if (directory / "model.safetensors").exists() and not parsed.overwrite:
         raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
     from kvgpt import text
+    from kvgpt.measure import device
     from kvgpt.train import Run, ranks
     from kvgpt.train import train as training
 
+    if device.unusable(parsed.device):
+        raise ValueError(f"--device {parsed.device}: torch sees no such device here; --device cpu needs none")
     with ranks(parsed.device) as own:
         corpus = text.corpus(asked.corpus).divided()
         model = _begin(asked, parsed.align, corpus)
@@ -97,6 +100,7 @@ def train(parsed: argparse.Namespace) -> None:
         if own.first and parsed.overwrite and not parsed.resume:
             for path in directory.glob("step-*"):
                 shutil.rmtree(path)
+        own.wait()  # the others must not take what is being removed for a run to go on with
         run = Run(directory, asked.schedule, {"corpus_sha256": corpus.sha256, **origin}, parsed.resume)
         if own.first and run.newest is not None:
             print(f"going on from {run.newest}")

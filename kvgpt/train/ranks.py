@@ -39,6 +39,10 @@ class Ranks:
         """While it lasts, gradients add up in each process alone."""
         return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.mean(torch.zeros((), device=self.device))
+
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a number (0-d) over the processes."""
         if self.count > 1:

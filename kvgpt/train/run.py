@@ -41,7 +41,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """ValueError where a run lies here that nobody asked to go on with."""
-        there = sorted(self.directory.glob("step-*"))
+        there = sorted(self.directory.glob("step-*"), key=lambda path: (len(path.name), path.name))  # by their number
         if there and not self.resume:
             raise ValueError(
                 f"{self.directory} has a run that stopped at {there[-1].name}: go on with --resume, name another "
