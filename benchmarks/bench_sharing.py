@@ -23,6 +23,7 @@ from kvgpt.recipes import REFERENCE, Variant
 from kvgpt.record import metric
 
 ALONE = "the models that sharing is compared on are opened whole, in one process"
+COMPARED = ("subject",)  # models with each other, so a sweep keeps them together
 BEYOND = True  # what is compared are ways of sharing, whichever variants the run asks for
 WAYS = ("", "+cla2", "+cla2+qalign", "+cla2+calign", "+cla4", "+cla4+qalign", "+cla4+calign")
 STORED = ("dense", "int8")  # of models beside it; the ways above are dense
