@@ -32,3 +32,14 @@ def test_both_are_among_all_tables_and_nothing_comes_of_nothing():
     names = [table.name for table in tables.every(rooflines.results())]
     assert {"where_time_goes", "fuse_next"} <= set(names)
     assert operators.where_time_goes(rooflines.results(*rooflines.ceilings())) == []
+
+
+def test_what_takes_long_because_it_must_comes_after_what_need_not():
+    results = rooflines.results(variants=("v1",))
+    (case,) = [one for one in results.cases if "trace" in one.details]
+    long, short = case.details["trace"]["operators"][:2]
+    long |= {"seconds": 9e-5, "above": 1e-6}
+    short |= {"seconds": 2e-6, "above": 1.9e-6}
+    (table,) = operators.fuse_next(results)
+    names = [row[1] for row in table.rows]
+    assert long["name"] not in names or names.index(short["name"]) < names.index(long["name"])
