@@ -8,7 +8,6 @@ import pytest
 
 import kvgpt
 from kvgpt.curve import read
-from kvgpt.train.ranks import ranks
 
 OPTIONS = ["--steps", "6", "--batch-size", "4", "--log-every", "1", "--evaluate-every", "3", "--evaluate-tokens", "512"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -56,9 +55,3 @@ def test_a_batch_that_cannot_be_dealt_is_refused(tmp_path):
     assert done.returncode != 0
     assert "batch_size=3 cannot be dealt evenly to 2 processes: one of the two must be a multiple of 2" in done.stderr
     assert not (tmp_path / "run").exists()
-
-
-def test_one_process_waits_for_nobody(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with ranks("cpu") as own:
-        assert (own.rank, own.count, own.first) == (0, 1, True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvgpt.model import GPT
     from kvgpt.text import Corpus
 
+PATIENCE = 600.0  # s that processes wait for the first, which evaluates and writes
 SHAPE: dict[str, Callable[[str], Any]] = {"sharing": str, "n_kv_head": int, "n_inner": int, "position_embedding": str}
 SCHEDULE: dict[str, tuple[Callable[[str], Any], str]] = {
     "steps": (int, "optimizer steps (1600)"),
@@ -86,30 +87,31 @@ def train(parsed: argparse.Namespace) -> None:
     directory = parsed.out or Path("checkpoints") / Path(parsed.what).stem
     if (directory / "model.safetensors").exists() and not parsed.overwrite:
         raise ValueError(f"{directory} has a checkpoint already: name another --out, or add --overwrite")
-    from kvgpt import text
+    from kvgpt import parallel, text
     from kvgpt.measure import device
-    from kvgpt.train import Run, ranks
+    from kvgpt.train import Run
     from kvgpt.train import train as training
 
     if device.unusable(parsed.device):
         raise ValueError(f"--device {parsed.device}: torch sees no such device here; --device cpu needs none")
-    with ranks(parsed.device) as own:
+    with parallel.join(parsed.device, PATIENCE) as ranks:
+        first = not ranks.rank
         corpus = text.corpus(asked.corpus).divided()
-        model = _begin(asked, parsed.align, corpus)
+        model = _begin(asked, parsed.align, corpus).to(parsed.device)
         origin = {"command": _again(parsed), "origin": model.weights, "origin_sha256": model.fingerprint}
-        if own.first and parsed.overwrite and not parsed.resume:
+        if first and parsed.overwrite and not parsed.resume:
             for path in directory.glob("step-*"):
                 shutil.rmtree(path)
-        own.wait()  # the others must not take what is being removed for a run to go on with
+        ranks.wait()  # the others must not take what is being removed for a run to go on with
         run = Run(directory, asked.schedule, {"corpus_sha256": corpus.sha256, **origin}, parsed.resume)
-        if own.first and run.newest is not None:
+        if first and run.newest is not None:
             print(f"going on from {run.newest}")
-        speak: dict[str, Any] = {} if own.first else {"report": _silent}
-        if own.first and sys.stderr.isatty():
+        speak: dict[str, Any] = {} if first else {"report": _silent}
+        if first and sys.stderr.isatty():
             speak["tick"] = lambda line: print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
             speak["report"] = lambda line: print(f"\r\x1b[2K{line}" if sys.stdout.isatty() else line, flush=True)
-        trained = training(model, corpus, asked.schedule, run, own, **speak)
-        if not own.first:
+        trained = training(model, corpus, asked.schedule, run, ranks, **speak)
+        if not first:
             return
         run.finish(model, trained.metadata, trained.curve)
     _draw(directory, trained.curve)

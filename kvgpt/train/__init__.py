@@ -2,7 +2,6 @@
 
 from kvgpt.train.loop import Trained, train
 from kvgpt.train.origin import converted, fresh
-from kvgpt.train.ranks import Ranks, ranks
 from kvgpt.train.run import Run
 
-__all__ = ["Ranks", "Run", "Trained", "converted", "fresh", "ranks", "train"]
+__all__ = ["Run", "Trained", "converted", "fresh", "train"]

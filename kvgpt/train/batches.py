@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kvgpt.train.ranks import Ranks
+from kvgpt.parallel import Ranks
 from kvgpt.training.schedule import Schedule
 
 
@@ -14,7 +14,9 @@ class Batches:
     Processes share out the micro-batches of a step, or where these are not enough the sequences of each.
     """
 
-    def __init__(self, ids: np.ndarray, context: int, schedule: Schedule, ranks: Ranks, name: str) -> None:
+    def __init__(
+        self, ids: np.ndarray, context: int, schedule: Schedule, ranks: Ranks, device: torch.device, name: str
+    ) -> None:
         """``ids`` (N,), in memory or mapped. ValueError where they are fewer than one context and its target, or a step
         cannot be dealt evenly.
         """
@@ -29,7 +31,7 @@ class Batches:
                 f"accumulate={schedule.accumulate} micro-batches of batch_size={schedule.batch_size} cannot be dealt "
                 f"evenly to {ranks.count} processes: one of the two must be a multiple of {ranks.count}"
             )
-        self._ids, self._schedule, self._ranks = ids, schedule, ranks
+        self._ids, self._schedule, self._ranks, self._device = ids, schedule, ranks, device
         self._width = context + 1
         self._generator = torch.Generator().manual_seed(schedule.seed)
 
@@ -45,7 +47,7 @@ class Batches:
 
     def _read(self, starts: list[int]) -> tuple[Tensor, Tensor]:
         rows = np.stack([self._ids[start : start + self._width] for start in starts])  # (B, T + 1)
-        batch = torch.from_numpy(rows.astype(np.int64)).to(self._ranks.device)
+        batch = torch.from_numpy(rows.astype(np.int64)).to(self._device)
         return batch[:, :-1], batch[:, 1:]
 
     @property

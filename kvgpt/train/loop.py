@@ -10,15 +10,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from kvgpt import perplexity, text
 from kvgpt.config import GPTConfig
 from kvgpt.curve import Row
 from kvgpt.engine import Engine
 from kvgpt.model import GPT
+from kvgpt.parallel import ALONE, Ranks
 from kvgpt.plain import duration
 from kvgpt.train.batches import Batches
-from kvgpt.train.ranks import ALONE, Ranks
 from kvgpt.train.run import Run
 from kvgpt.training.schedule import Schedule
 
@@ -43,25 +44,26 @@ def train(
     report: Callable[[str], None] = print,
     tick: Callable[[str], None] = lambda line: None,
 ) -> Trained:
-    """``model`` trained in place on ``corpus.train``, going on from ``run``'s last checkpoint where it has one.
+    """``model`` trained in place, on its device, on ``corpus.train``, going on from ``run``'s last checkpoint where it
+    has one. Each of ``ranks`` calls this with a model of its own, and they share out every step.
 
     ``report`` is given a line at each evaluation, ``tick`` one at each row of the curve. ValueError where the corpus or
     the batch does not serve, FloatingPointError where a loss or gradient is not finite: the checkpoints stay.
     """
     encoding, context = text.tokenizer(model.config.vocab_size), model.config.block_size
-    batches = Batches(corpus.tokens("train", encoding), context, schedule, ranks, corpus.name)
+    batches = Batches(corpus.tokens("train", encoding), context, schedule, ranks, model.device, corpus.name)
     held_out = torch.from_numpy(corpus.tokens("held_out", encoding)[: schedule.evaluate_tokens].astype(np.int64))
     windows = perplexity.Windows.cut(held_out, context, context)
-    model.requires_grad_(True).to(ranks.device)
+    model.requires_grad_(True)
     optimizer = torch.optim.AdamW(_groups(model, schedule), lr=schedule.learning_rate, betas=schedule.betas, fused=True)
     begun, curve = run.restore(model, optimizer, batches)
-    together = ranks.wrap(model)
+    together: GPT | DistributedDataParallel = DistributedDataParallel(model) if ranks.count > 1 else model
     losses: list[float] = []
     started = time.monotonic()
     for step in range(begun, schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
-        loss = float(ranks.mean(_backward(together, batches, schedule, ranks)))
+        loss = sum(ranks.of_each(_backward(together, batches, schedule, model.device))) / ranks.count
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip))
         for what, value in (("loss", loss), ("gradient's norm", norm)):
             if not isfinite(value):
@@ -74,29 +76,34 @@ def train(
         kept = last or done % schedule.checkpoint_every == 0
         if not (evaluated or kept or done % schedule.log_every == 0):
             continue
-        held_out_loss = _evaluate(model, windows) if evaluated and ranks.first else None
+        held_out_loss = _evaluate(model, windows) if evaluated and not ranks.rank else None
         mean = sum(losses) / len(losses)
         losses.clear()
         tokens = done * schedule.sequences * context
         curve.append(Row(done, tokens, schedule.rate(step), mean, norm, held_out_loss))
-        if kept and ranks.first:
+        if kept and not ranks.rank:
             run.keep(model, optimizer, batches, done, curve)
         since = tokens - begun * schedule.sequences * context
         (report if evaluated else tick)(_line(curve[-1], schedule, since, time.monotonic() - started))
     return Trained(model.requires_grad_(False), _metadata(corpus, schedule, curve, context), curve)
 
 
-def _backward(model: nn.Module, batches: Batches, schedule: Schedule, ranks: Ranks) -> Tensor:
-    """The gradients of a step, averaged over its sequences and at the last micro-batch over the processes; its loss."""
-    total, micro_batches = torch.zeros((), device=ranks.device), batches.step()
+def _backward(
+    model: GPT | DistributedDataParallel, batches: Batches, schedule: Schedule, device: torch.device
+) -> float:
+    """The gradients of a step, averaged over its sequences and at the last micro-batch over the processes; the loss of
+    this process's part.
+    """
+    total, micro_batches = torch.zeros((), device=device), batches.step()
     for number, (inputs, targets) in enumerate(micro_batches, start=1):
-        with ranks.silent(model) if number < len(micro_batches) else nullcontext():
-            with _precision(schedule.dtype, ranks.device):
+        more = number < len(micro_batches)
+        with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
+            with _precision(schedule.dtype, device):
                 logits = model(inputs)  # (B, T, V)
             loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten()) / len(micro_batches)
             loss.backward()
         total += loss.detach()
-    return total
+    return float(total)
 
 
 def _precision(dtype: str, device: torch.device) -> AbstractContextManager[object]:
