@@ -17,6 +17,24 @@ from kvgpt.train import Run, fresh, train
 from kvgpt.training.schedule import Schedule
 
 SCHEDULE = Schedule(steps=24, batch_size=4, warmup=4, evaluate_every=12, checkpoint_every=5, log_every=3)
+TINY = """
+[model]
+n_layer = 2
+n_head = 2
+n_embd = 32
+vocab_size = 257
+block_size = 64
+
+[data]
+corpus = "embedded"
+
+[schedule]
+steps = 200
+batch_size = 2
+checkpoint_every = 5
+evaluate_every = 200
+evaluate_tokens = 512
+"""
 
 
 class Stopped(Exception):
@@ -54,14 +72,15 @@ def test_a_resumed_run_has_the_weights_and_the_curve_of_one_that_never_stopped(t
 
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path):
     """A process of its own, and SIGKILL: nothing is tidied up."""
-    options = ["--steps", "40", "--batch-size", "2", "--checkpoint-every", "2", "--evaluate-every", "40"]
-    command = [sys.executable, "-m", "kvgpt", "train", "nano", "--evaluate-tokens", "512", *options, "--out"]
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(TINY)
+    command = [sys.executable, "-m", "kvgpt", "train", recipe, "--out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # another number of threads would add up in another order
     subprocess.run([*command, tmp_path / "straight" / "run"], check=True, env=environment, stdout=subprocess.DEVNULL)
     with subprocess.Popen(
         [*command, tmp_path / "killed" / "run"], env=environment, stdout=subprocess.DEVNULL
     ) as process:
-        while process.poll() is None and not list(tmp_path.glob("killed/run/step-00001*")):
+        while process.poll() is None and not list(tmp_path.glob("killed/run/step-00001?")):
             pass
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
