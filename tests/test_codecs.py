@@ -115,14 +115,19 @@ def test_the_tiles_of_a_decode_make_one_attention(storage, held, head_dim):
 
 @storages
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_decode_makes_no_dequantised_cache(storage, dtype):
+@pytest.mark.parametrize("held", [TILE, TILE + 1])
+def test_a_decode_makes_no_more_numbers_than_a_tile_has(storage, dtype, held):
     class Codes(type(cache_of(storage))):
         def read(self, layer):
-            raise AssertionError("the cache was dequantised")
+            assert self.filled(layer) <= TILE, "the cache was dequantised"
+            self.reads = True
+            return super().read(layer)
 
-    cache = Codes(kvgpt.KVShape(1, 1, 2, 8, 4, dtype, torch.device("cpu")))
-    q = torch.ones(1, 2, 1, 8, dtype=dtype)
-    assert torch.allclose(cache.attend(0, q, q, q), q, rtol=1e-2)
+    cache = Codes(kvgpt.KVShape(1, 1, 2, 8, held, dtype, torch.device("cpu")))
+    k = torch.ones(1, 2, held, 8, dtype=dtype)
+    cache.append(0, k, k)
+    assert torch.allclose(cache.attend_held(0, k[:, :, :1]), k[:, :, :1], rtol=1e-2)
+    assert hasattr(cache, "reads") == (held == TILE), "one tile alone takes fewer calls made numbers at once"
 
 
 @storages

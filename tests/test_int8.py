@@ -134,14 +134,3 @@ def test_the_tiles_of_a_decode_make_one_attention(held, heads, loudest):
     cache.append(0, k, v)
     verdict = tolerances.exact(cache.attend_held(0, q), oracle.attention(q, *cache.read(0)))
     assert verdict, str(verdict)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_decode_makes_no_dequantised_cache(dtype):
-    class Codes(Int8Cache):
-        def read(self, layer):
-            raise AssertionError("the cache was dequantised")
-
-    cache = Codes(KVShape(1, 1, 2, 8, 4, dtype, torch.device("cpu")))
-    q = torch.ones(1, 2, 1, 8, dtype=dtype)
-    assert torch.allclose(cache.attend(0, q, q, q), q, rtol=1e-2)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
-from kvgpt.caches.codecs.attention import Side, in_one_pass, in_tiles, pays
+from kvgpt.caches.codecs.attention import TILE, Side, in_one_pass, in_tiles, pays
 from kvgpt.caches.codecs.base import Codec
 from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.compiling import uncompilable
@@ -105,8 +105,9 @@ class CodedCache(DecodingStorage, QuantisedCache):
         return [parts[layer] for parts in self.parts.values()]
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
-        if q.size(2) > 1:
-            return super().attend_held(layer, q)
         held = self.filled(layer)
-        attend = in_one_pass if self.compiles and pays(q, self.shape.n_head, held) else in_tiles
+        compiled = self.compiles and pays(q, self.shape.n_head, held)
+        if q.size(2) > 1 or (held <= TILE and not compiled):  # one tile is made numbers either way
+            return super().attend_held(layer, q)
+        attend = in_one_pass if compiled else in_tiles
         return attend(q, [(side, self._kept(side, layer, slice(held))) for side in self.sides])
