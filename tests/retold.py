@@ -40,7 +40,7 @@ HEADS = {
     "memory": "| published: peak, MB | below v1 | computed: cache, MB | below v1 "
     "| measured: cache, MB | peak, MB | below v1",
     "capacity": "| published | v1 = 1 | computed, caches alone | v1 = 1 | computed, plain steps | v1 = 1 "
-    "| measured | v1 = 1",
+    "| `nano`: predicted | found",
     "phases": "| published: v0 | v1 | measured: v0 | v1 | v2 | v3 | v4",
     "quality": "| published | v1 = 1 | measured: at once | v1 = 1 | one a step | change | ± nats",
 }
@@ -74,8 +74,8 @@ class Measured:
     def memory(self, variant, metric):
         return self.figure("memory", "gpt2", variant, metric, new_tokens=max(HELD))
 
-    def fitted(self, variant):
-        return self.figure("capacity", "nano", variant, "max_batch", mode="inference")
+    def fitted(self, variant, metric="max_batch"):
+        return self.figure("capacity", "nano", variant, metric, mode="inference")
 
     def phase(self, variant, name):
         return self.figure("phases", "nano", variant, name)
@@ -147,11 +147,11 @@ def memory(of):
 
 
 def capacity(of):
-    of_v1 = SEQUENCES["v1"], size("v1").bound, size("v1").largest, of.fitted("v1")
+    of_v1 = SEQUENCES["v1"], size("v1").bound, size("v1").largest
     for name, fit in SEQUENCES.items():
-        found = fit, size(name).bound, size(name).largest, of.fitted(name)
-        pairs = zip(found, of_v1, strict=True)
-        yield name, *(cell for value, base in pairs for cell in (shown(value, ",.0f"), over(value, base)))
+        pairs = zip((fit, size(name).bound, size(name).largest), of_v1, strict=True)
+        found = (shown(of.fitted(name, metric), ",.0f") for metric in ("max_batch_predicted", "max_batch"))
+        yield name, *(cell for value, base in pairs for cell in (shown(value, ",.0f"), over(value, base))), *found
 
 
 def phases(of):
