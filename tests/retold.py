@@ -115,7 +115,7 @@ def over(value, base, form=".2f"):
 
 def slope(line):
     """µs for each token more, where that can be told from none."""
-    return "-" if line is None else f"{1e6 * line.coefficients[0]:.1f}" if line.leads else "none seen"
+    return "-" if line is None else f"{1e6 * line.coefficients[0]:,.1f}" if line.leads else "none seen"
 
 
 def latency(_):
@@ -133,7 +133,7 @@ def generations(of):
 
 def steps(of):
     for held in HELD:
-        yield f"{held}", *(shown(of.step(name, held), ".1f", 1e3) for name in STEPS)
+        yield f"{held:,}", *(shown(of.step(name, held), ",.1f", 1e3) for name in STEPS)
     yield "µs more a token held", *(slope(of.growth(of.step, name, HELD)) for name in STEPS)
 
 
@@ -172,7 +172,7 @@ def quality(of):
         error = of.quality(name, "autoregressive", "nll_change", "stderr")
         theirs = f"{perplexity:.2f}", over(perplexity, bases[0], ".1f")
         ours = shown(at_once, ".2f"), over(at_once, bases[1], ".1f"), shown(stepped, ".2f")
-        yield name, *theirs, *ours, shown(change, "+.2%"), shown(error, ".4f")
+        yield name, *theirs, *ours, shown(change, "+,.2%"), shown(error, ".4f")
 
 
 TABLES = (latency, generations, steps, memory, capacity, phases, quality)

@@ -69,7 +69,7 @@ def test_every_figure_of_the_tables_was_measured(tables):
 
 def test_the_helper_puts_tables_where_others_were(measured, monkeypatch, tables):
     monkeypatch.setattr(retold, "tables", lambda of: tables)
-    stale = re.sub(r"^\| (v[0-4]|\d+) \|.*$", r"| \1 | stale |", PAGE, flags=re.MULTILINE)
+    stale = re.sub(r"^\| (v[0-4]|[\d,]+) \|.*$", r"| \1 | stale |", PAGE, flags=re.MULTILINE)
     stale = stale.replace(retold.validity(measured), "Of its 3 records 2 are valid. And so on.")
     assert stale != PAGE and retold.rewritten(stale, measured) == PAGE
     with pytest.raises(ValueError, match="no table with the heads"):
@@ -118,7 +118,11 @@ def test_the_sentences_on_the_overhead_wall():
         assert sentence in TEXT
     faster = float(step["v1", 8, 1024]) / float(step["v2", 8, 1024])
     assert f"{faster:.2f} times as fast for 8 sequences of 1,024" in TEXT
+    small, dropped = retold.GPTConfig.preset("gpt2"), retold.Variant.parse("v3")
+    weights = [costs.weights_bytes(one, retold.DTYPE) / 1e6 for one in (small, costs.shared(small, dropped))]
+    assert f"projections, too: {weights[0] - weights[1]:.0f} MB" in TEXT
     assert retold.kept("v1") < 920.8 - 807.6
+    assert abs(871.2 - 795.7 - (retold.kept("v1") - retold.kept("v4"))) < 1
 
 
 def test_the_sentences_on_the_architectural_wall():
@@ -207,7 +211,7 @@ def test_the_verdicts_are_what_was_measured(measured):
     compute = sound.growth(sound.per_token, "v0", retold.LENGTHS)
     assert compute is None or (compute.leads and sound.per_token("v0", 256) > 1.5 * sound.per_token("v1", 256))
     unfused, fused = (sound.step(name, 1024) for name in ("int8-unfused", "v2"))
-    assert unfused is None or fused is None or unfused > 1.5 * fused, "reading all back is what costs"
+    assert unfused is None or fused is None or unfused > 1.2 * fused, "reading all back is what costs"
     grown, kept = (sound.step(name, 1024) for name in ("dense-cat", "v1"))
     assert grown is None or kept is None or grown > 1.03 * kept, "preallocation saves something"
 
