@@ -82,8 +82,8 @@ def _normed(
         y = F.gelu(y, approximate="tanh") if gelu else y
         return y.to(dtype), x  # what is returned is made once, and not anew for each row of the weight
 
-    row, norm = torch.empty(N, dtype=dtype), torch.empty(K, dtype=dtype)
-    return compiled(normed, norm, norm, norm, torch.empty(N, K, dtype=dtype), *([row] if biased else []))
+    sizes = [(K,), (K,), (K,), (N, K), *([(N,)] if biased else [])]
+    return compiled(normed, *(torch.empty(size, dtype=dtype) for size in sizes))
 
 
 @cache
@@ -91,5 +91,4 @@ def _added(N: int, K: int, dtype: torch.dtype, threads: int) -> Callable[..., Te
     def added(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor) -> Tensor:
         return (sums(weight, x.float()) + bias + residual).to(dtype)
 
-    row = torch.empty(N, dtype=dtype)
-    return compiled(added, torch.empty(K, dtype=dtype), torch.empty(N, K, dtype=dtype), row, row)
+    return compiled(added, *(torch.empty(size, dtype=dtype) for size in [(K,), (N, K), (N,), (N,)]))
