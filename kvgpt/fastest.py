@@ -12,8 +12,8 @@ from kvgpt.steps import Chunked, Forward, Steps
 
 
 def fastest(model: GPT, policy: Policy) -> Steps | Graphed:
-    """On a GPU prompts in chunks, and decode steps through kernels, recorded; elsewhere the model as it is, but for steps
-    of one row through weights that are large enough for compiled loops.
+    """On a GPU prompts in chunks, and decode steps through kernels, recorded; elsewhere the model as it is, and for one
+    row loops where its weights are large enough.
 
     A model that is not made of GPT's own parts is called for every step: it may do what no recording repeats.
     """

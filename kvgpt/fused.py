@@ -16,7 +16,7 @@ PARTS = {GPT, Block, CausalSelfAttention, MLP, Linear, Embedding, nn.LayerNorm, 
 
 
 class Products(Protocol):
-    """The two products of a layer with their neighbours, by the arguments of :mod:`kvgpt.one_row`: what a device has."""
+    """The two products of a layer and their neighbours, by the arguments of :mod:`kvgpt.one_row`: what a device has."""
 
     @property
     def normed(self) -> Callable[..., Tensor]: ...

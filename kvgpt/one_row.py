@@ -1,4 +1,4 @@
-"""The products of a layer for one row on a CPU, each with its neighbours: LayerNorm before it, GELU or a residual after.
+"""Products of one row on a CPU, each with its neighbours: LayerNorm before it, GELU or a residual after it.
 
 Loops that torch's compiler writes read each weight as it lies; see :mod:`kvgpt.packing`. What lies between the products
 would be calls of their own, each as long as the reading of some hundred kilobytes. Sums are in float32, and rounded
@@ -37,8 +37,8 @@ class OneRow:
         (..., N).
         """
         N, K = weight.shape
-        loop = _normed(N, K, weight.dtype, epsilon, bias is not None, gelu, torch.get_num_threads())
-        if loop is None or not _fits(weight):
+        loop = _fits(weight) and _normed(N, K, weight.dtype, epsilon, bias is not None, gelu, torch.get_num_threads())
+        if not loop:
             y = linear(F.layer_norm(x, (K,), norm_weight, norm_bias, epsilon), weight, bias, known(weight))
             return F.gelu(y, approximate="tanh") if gelu else y
         y, _ = loop(x.reshape(K), norm_weight, norm_bias, weight, *(() if bias is None else (bias,)))
@@ -47,8 +47,8 @@ class OneRow:
     def added(self, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor) -> Tensor:
         """The product of x (..., K) of one row with weight (N, K), plus bias (N,) and residual (..., N)."""
         N, K = weight.shape
-        loop = _added(N, K, weight.dtype, torch.get_num_threads())
-        if loop is None or not _fits(weight):
+        loop = _fits(weight) and _added(N, K, weight.dtype, torch.get_num_threads())
+        if not loop:
             return residual + linear(x, weight, bias, known(weight))
         return loop(x.reshape(K), weight, bias, residual.reshape(N)).view(residual.shape)
 

@@ -79,7 +79,7 @@ def ready(weight: Tensor, rows: int) -> Ready | None:
     least = LEAST.get(weight.dtype)
     if weight.device.type != "cpu" or least is None or weight.nbytes < least:
         return None
-    if weight.is_inference() or not weight.is_contiguous():  # of the former nothing tells when an inference tensor is written to
+    if weight.is_inference() or not weight.is_contiguous():  # nothing tells when an inference tensor is written to
         return None
     found = known(weight)
     if found is None:
