@@ -15,7 +15,7 @@ def bench_phases(
 ):
     case.begin("phases", batch_size=batch_size, prompt=1, new_tokens=new_tokens, max_length=new_tokens)
     benchmark.group = f"phases B={batch_size} T={new_tokens}"
-    # A phase begins where a module of the model does: on a GPU, recorded steps and fused ones call none.
+    # A phase begins where a module of the model does: recorded steps and fused ones call none.
     engine, clock = engine_of(variant, batch_size, new_tokens, steps=Steps), device_clock(settings.device)
     generations = []
 

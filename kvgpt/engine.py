@@ -29,8 +29,9 @@ class Engine:
     ``calibration`` (N, T) int64 are the ids to which an aligned variant is fitted, by default 8 contexts of training
     text, or of random ids for random weights. ``check_finite=True`` looks at every step's logits, at the price of a
     synchronisation on a GPU. ``steps`` makes what runs the steps, see :mod:`kvgpt.steps`: without it what serves the
-    device best, which on a GPU calls no module of the model in a decode step. ``ranks`` are the processes over which
-    the model is split, see :mod:`kvgpt.parallel`: each makes the same calls of an engine of its own, with the same ids.
+    device best, which on a GPU, and on a CPU for one row of a large model, calls no module of the model in a decode
+    step. ``ranks`` are the processes over which the model is split, see :mod:`kvgpt.parallel`: each makes the same
+    calls of an engine of its own, with the same ids.
 
     ValueError where the variant is unknown, the model was made for another sharing, or ``max_length`` tokens have no
     positions.

@@ -2,22 +2,25 @@
 
 import torch
 
-from kvgpt.fused import Fused, fusible
+from kvgpt.fused import Fused, fusible, multiplied
 from kvgpt.graphs import CudaGraphs, Graphed
 from kvgpt.kernels.available import available
 from kvgpt.model import GPT
+from kvgpt.one_row import DTYPES, OneRow, pays
 from kvgpt.policies import Policy
 from kvgpt.steps import Chunked, Forward, Steps
 
 
 def fastest(model: GPT, policy: Policy) -> Steps | Graphed:
-    """On a GPU prompts in chunks, and decode steps through kernels, recorded; elsewhere the model as it is.
+    """On a GPU prompts in chunks, and decode steps through kernels, recorded; elsewhere the model as it is, and for one
+    row loops where its weights are large enough.
 
     A model that is not made of GPT's own parts is called for every step: it may do what no recording repeats.
     """
     device = model.kv_shape(1, 1).device
     if device.type != "cuda":
-        return Steps(model, policy)
+        looped = fusible(model) and pays(multiplied(model))
+        return Steps(Fused(model, OneRow(), 1, DTYPES) if looped else model, policy)
     if not fusible(model):
         return Chunked(model, policy)
     return Graphed(Chunked(_fused(model, device), policy), CudaGraphs(device))

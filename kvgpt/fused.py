@@ -1,8 +1,9 @@
-"""A decode step in five kernels a layer: LayerNorm with the product after it, attention, and products with what is
-added to them. The model's own tensors and its own attention: what a step computes is :class:`GPT`'s to say.
+"""A decode step in five calls a layer: LayerNorm with the product after it, attention, and products with what is added
+to them. The model's own tensors and its own attention: what a step computes is :class:`GPT`'s to say.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +12,27 @@ from kvgpt.caches.base import KVCache
 from kvgpt.model import GPT, MLP, Block, CausalSelfAttention, Embedding, Linear
 from kvgpt.positions import EMBEDDINGS, Turn
 
-if TYPE_CHECKING:  # Triton is optional, and waits until a kernel is asked for
-    from kvgpt.kernels.linear import Products
-
-
 PARTS = {GPT, Block, CausalSelfAttention, MLP, Linear, Embedding, nn.LayerNorm, nn.ModuleList, *EMBEDDINGS.values()}
+
+
+class Products(Protocol):
+    """The two products of a layer and their neighbours, by the arguments of :mod:`kvgpt.one_row`: what a device has."""
+
+    @property
+    def normed(self) -> Callable[..., Tensor]: ...
+
+    @property
+    def added(self) -> Callable[..., Tensor]: ...
 
 
 def fusible(model: object) -> bool:
     """Whether ``model`` is made of GPT's own parts alone. Of what others compute in their place nothing is known."""
     return isinstance(model, nn.Module) and {type(part) for part in model.modules()} <= PARTS
+
+
+def multiplied(model: GPT) -> list[Tensor]:
+    """The weights of all products."""
+    return [part.weight for part in model.modules() if isinstance(part, Linear | Embedding)]
 
 
 class Fused:
@@ -29,7 +41,7 @@ class Fused:
     It reads the parameters of the model's modules without calling these: hooks on them do not fire.
     """
 
-    def __init__(self, model: GPT, products: "Products", most_rows: int, dtypes: tuple[torch.dtype, ...]) -> None:
+    def __init__(self, model: GPT, products: Products, most_rows: int, dtypes: tuple[torch.dtype, ...]) -> None:
         self.model, self.products = model, products
         self.most_rows, self.dtypes = most_rows, dtypes
 

@@ -40,7 +40,7 @@ class Linear(nn.Linear):
 
     def prepare(self, rows: int) -> None:
         """Be ready for products with this many rows."""
-        self.ready = ready(self.weight, rows, biased=True)
+        self.ready = ready(self.weight, rows)
 
     def reset_parameters(self) -> None:
         """Nothing: GPT draws its weights from a generator of its own, or is given them."""
@@ -57,7 +57,7 @@ class Embedding(nn.Embedding):
 
     def prepare(self, rows: int) -> None:
         """Be ready for logits of this many rows."""
-        self.ready = ready(self.weight, rows, biased=False)
+        self.ready = ready(self.weight, rows)
 
     def reset_parameters(self) -> None:
         """Nothing, as for :class:`Linear`."""

@@ -2,7 +2,7 @@
 
 A decode step multiplies each weight by a few rows: it reads all weights once, and is as fast as they are read.
 
-- One row: a loop that torch's compiler writes reads the weight as it lies, in order, as fast as memory can.
+- One row: a loop that torch's compiler writes reads the weight as it lies, in a few streams, as fast as memory can.
 - A few: oneDNN reads a weight fastest that it has reordered into its own blocks beforehand, which costs as many bytes
   again.
 
@@ -22,6 +22,7 @@ from kvgpt.compiling import loop, uncompilable, warn_of
 
 # Bytes of a weight: with fewer, what a call and its threads cost is more than what is saved.
 LEAST = {torch.float32: 1_500_000, torch.bfloat16: 500_000}
+STREAMS = 4  # places of a weight that a core reads at a time, each in order: one alone waits for memory more often
 MOST_ROWS = 32  # beyond, a product is bound by its arithmetic, and blocks buy nothing
 
 _ready: "WeakValueDictionary[tuple[Any, ...], Ready]" = WeakValueDictionary()
@@ -36,7 +37,7 @@ class Ready:
 
     def __init__(self, weight: Tensor) -> None:
         self.weight, self.identity = weight.detach(), _identity(weight)
-        self.row: Callable[..., Tensor] | None = None
+        self.looped = False  # whether a loop serves one row: compiled at its first product
         self.blocks: Tensor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -46,27 +47,32 @@ class Ready:
         """Whether ``weight`` is still what was made ready."""
         return self.identity == _identity(weight)
 
-    def prepare(self, rows: int, biased: bool) -> None:
+    def prepare(self, rows: int) -> None:
         """Be ready for products of x (..., K) with this many rows in all."""
-        if rows == 1 and self.row is None and uncompilable(self.weight.device) is None:
-            N, K = self.weight.shape
-            self.row = _row_product(N, K, self.weight.dtype, biased, torch.get_num_threads())
-        if (rows > 1 or self.row is None) and self.blocks is None and _has_kernel(self.weight.dtype):
+        self.looped = self.looped or (rows == 1 and uncompilable(self.weight.device) is None)
+        if rows > 1 or not self.looped:
+            self._block()
+
+    def _block(self) -> None:
+        if self.blocks is None and _has_kernel(self.weight.dtype):
             self.blocks = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor | None:
         """X (..., K) -> (..., N), as ``F.linear``; None where it is not ready for as many rows."""
         rows = x.numel() // x.size(-1)
-        if rows == 1 and self.row is not None:
-            K, N = x.size(-1), self.weight.size(0)
-            return self.row(x.reshape(K), self.weight, *(() if bias is None else (bias,))).view(*x.shape[:-1], N)
+        if rows == 1 and self.looped:
+            N, K = self.weight.shape
+            loop = _row_product(N, K, self.weight.dtype, bias is not None, torch.get_num_threads())
+            if loop is not None:
+                return loop(x.reshape(K), self.weight, *(() if bias is None else (bias,))).view(*x.shape[:-1], N)
+            self._block()
         if rows <= MOST_ROWS and self.blocks is not None:
             blocked: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "none", [], "")
             return blocked
         return None
 
 
-def ready(weight: Tensor, rows: int, biased: bool) -> Ready | None:
+def ready(weight: Tensor, rows: int) -> Ready | None:
     """``weight`` (N, K) made ready for products with ``rows`` rows, one for all who ask; None where plain products are
     as fast.
     """
@@ -75,11 +81,16 @@ def ready(weight: Tensor, rows: int, biased: bool) -> Ready | None:
         return None
     if weight.is_inference() or not weight.is_contiguous():  # nothing tells when an inference tensor is written to
         return None
-    found = _ready.get(_identity(weight))
+    found = known(weight)
     if found is None:
         found = _ready[_identity(weight)] = Ready(weight)
-    found.prepare(rows, biased)
+    found.prepare(rows)
     return found
+
+
+def known(weight: Tensor) -> Ready | None:
+    """What ``weight`` was made ready for, by whomever."""
+    return None if weight.is_inference() else _ready.get(_identity(weight))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, ready: Ready | None) -> Tensor:
@@ -92,17 +103,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, ready: Ready | None) 
 
 @cache
 def _row_product(N: int, K: int, dtype: torch.dtype, biased: bool, threads: int) -> Callable[..., Tensor] | None:
-    """X (K,), weight (N, K) and where ``biased`` bias (N,) -> (N,). Compiled once for as many threads as torch uses;
-    None where that failed.
+    """X (K,), weight (N, K) and where ``biased`` bias (N,) -> (N,); None where compiling failed. For as many threads as
+    torch uses.
     """
 
     def product(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-        y = (weight.float() * x.float()).sum(dim=-1)
-        return sum(bias, y).to(weight.dtype)
+        return sum(bias, sums(weight, x.float())).to(dtype)
 
     sizes = [(K,), (N, K), *([(N,)] if biased else [])]
+    return compiled(product, *(torch.empty(size, dtype=dtype) for size in sizes))
+
+
+def sums(weight: Tensor, x: Tensor) -> Tensor:
+    """Weight (N, K) times x (K,) float32 -> (N,) float32, for a compiler: every core reads STREAMS rows at a time."""
+    N, K = weight.shape
+    even = N - N % STREAMS
+    streams = [*weight[:even].view(STREAMS, -1, K), *([weight[even:]] if even < N else [])]
+    return torch.cat([(stream.float() * x).sum(dim=-1) for stream in streams])
+
+
+def compiled(function: Callable[..., Any], *examples: Tensor) -> Callable[..., Any] | None:
+    """A :func:`~kvgpt.compiling.loop`, or with a warning None where compiling failed."""
     try:
-        return loop(product, *(torch.empty(size, dtype=dtype) for size in sizes))
+        return loop(function, *examples)
     except Exception as error:  # a compiler has its own ways to fail
         warn_of(error)
         return None

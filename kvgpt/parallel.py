@@ -218,7 +218,7 @@ class SplitHead(Embedding):
 
     def prepare(self, rows: int) -> None:
         """Be ready for logits of this many rows of a batch."""
-        self.ready = ready(self.own, rows, biased=False)
+        self.ready = ready(self.own, rows)
 
 
 class Part(GPT):

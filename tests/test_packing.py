@@ -36,7 +36,7 @@ def model():
 def test_a_product_of_blocks_is_the_product(weight, shape, bias):
     x, b = torch.randn(shape), torch.randn(65) if bias else None
     with torch.inference_mode():
-        torch.testing.assert_close(ready(weight, 2, bias).product(x, b), F.linear(x, weight, b))
+        torch.testing.assert_close(ready(weight, 2).product(x, b), F.linear(x, weight, b))
 
 
 @needs_a_compiler
@@ -49,7 +49,7 @@ def test_a_compiled_row_is_the_product(monkeypatch, dtype, bias):
     size = 48 + 2 * bias  # what is compiled is kept by its sizes
     weight, x, b = (torch.randn(n, generator=generator).to(dtype) for n in ((size, 33), (1, 1, 33), (size,)))
     with torch.inference_mode():
-        found = ready(weight, 1, bias).product(x, b if bias else None)
+        found = ready(weight, 1).product(x, b if bias else None)
     wide = F.linear(x.double(), weight.double(), b.double() if bias else None)
     assert found.shape == (1, 1, size) and found.dtype == dtype
     torch.testing.assert_close(found, wide.float().to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-5)
@@ -58,23 +58,23 @@ def test_a_compiled_row_is_the_product(monkeypatch, dtype, bias):
 @needs_a_compiler
 def test_one_row_takes_the_loop_and_more_take_the_blocks(weight):
     of_one, of_few, row, rows = (
-        ready(weight, 1, True),
-        ready(weight.clone(), 4, True),
+        ready(weight, 1),
+        ready(weight.clone(), 4),
         torch.ones(33),
         torch.ones(2, 33),
     )
-    assert of_one.row is not None and of_one.blocks is None and of_one.product(rows, None) is None
-    assert of_few.row is None and (of_few.product(row, None) is None) == (of_few.blocks is None)
-    assert ready(weight, 2, True) is of_one and of_one.row is not None, "ready for one row and for a few"
+    assert of_one.looped and of_one.blocks is None and of_one.product(rows, None) is None
+    assert not of_few.looped and (of_few.product(row, None) is None) == (of_few.blocks is None)
+    assert ready(weight, 2) is of_one and of_one.looped, "ready for one row and for a few"
 
 
 def test_without_a_compiler_the_blocks_serve_one_row_too(weight, monkeypatch):
     monkeypatch.setattr(packing, "uncompilable", lambda device: "no compiler g++")
-    of_one = ready(weight, 1, True)
-    assert of_one.row is None and (of_one.blocks is not None) == packing._has_kernel(weight.dtype)
+    of_one = ready(weight, 1)
+    assert not of_one.looped and (of_one.blocks is not None) == packing._has_kernel(weight.dtype)
     x = torch.ones(1, 33)
     with torch.inference_mode():
-        torch.testing.assert_close(linear(x, weight, None, ready(weight, 1, True)), F.linear(x, weight))
+        torch.testing.assert_close(linear(x, weight, None, ready(weight, 1)), F.linear(x, weight))
 
 
 @needs_a_compiler
@@ -84,16 +84,18 @@ def test_where_compiling_fails_the_blocks_serve_with_a_warning(weight, monkeypat
 
     monkeypatch.setattr(packing, "loop", fails)
     odd = weight[:61].clone()  # of a size that nothing was compiled for
-    with pytest.warns(RuntimeWarning, match="torch's compiler failed.*OSError: no space left"):
-        of_one = ready(odd, 1, False)
-    assert of_one.row is None and (of_one.blocks is not None) == packing._has_kernel(odd.dtype)
+    x, of_one = torch.ones(1, 33), ready(odd, 1)
     with torch.inference_mode():
-        torch.testing.assert_close(linear(torch.ones(1, 33), odd, None, of_one), F.linear(torch.ones(1, 33), odd))
+        with pytest.warns(RuntimeWarning, match="torch's compiler failed.*OSError: no space left"):
+            found = linear(x, odd, None, of_one)
+        torch.testing.assert_close(found, F.linear(x, odd))
+        assert (of_one.blocks is not None) == packing._has_kernel(odd.dtype)
+        torch.testing.assert_close(linear(x, odd, None, of_one), F.linear(x, odd))  # without another warning
 
 
 @needs_onednn
 def test_it_serves_few_rows_without_gradients_and_only_those(weight, monkeypatch):
-    packed, calls = ready(weight, 2, False), []
+    packed, calls = ready(weight, 2), []
     few, many = torch.ones(MOST_ROWS, 33), torch.ones(MOST_ROWS + 1, 33)
     assert packed.product(many, None) is None
     real = packing.Ready.product
@@ -108,16 +110,16 @@ def test_it_serves_few_rows_without_gradients_and_only_those(weight, monkeypatch
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("change", [lambda w: w.mul_(2), lambda w: w.set_(torch.ones(65, 33))])
 def test_a_weight_that_has_changed_is_used_as_it_is(weight, change, rows):
-    before, x = ready(weight, rows, False), torch.ones(rows, 33)
+    before, x = ready(weight, rows), torch.ones(rows, 33)
     with torch.no_grad():
         change(weight)
         torch.testing.assert_close(linear(x, weight, None, before), F.linear(x, weight))
-        torch.testing.assert_close(linear(x, weight, None, ready(weight, rows, False)), F.linear(x, weight))
+        torch.testing.assert_close(linear(x, weight, None, ready(weight, rows)), F.linear(x, weight))
 
 
 def test_one_weight_is_made_ready_once_and_let_go_with_its_last_user(weight):
-    first = ready(weight, 1, False)
-    assert ready(weight, 1, False) is first and ready(weight.clone(), 1, False) is not first
+    first = ready(weight, 1)
+    assert ready(weight, 1) is first and ready(weight.clone(), 1) is not first
     before = len(packing._ready)
     del first
     assert len(packing._ready) == before - 1
@@ -126,21 +128,21 @@ def test_one_weight_is_made_ready_once_and_let_go_with_its_last_user(weight):
 @pytest.mark.parametrize("odd", [torch.float64, torch.float16])
 def test_where_nothing_is_faster_nothing_is_made_ready(weight, odd):
     with torch.inference_mode():
-        assert ready(weight.clone(), 1, True) is None, "nothing tells when it is written to"
-    assert ready(weight.to(odd), 1, True) is None and ready(weight.t(), 1, True) is None
-    assert ready(torch.empty(2, 3, device="meta"), 1, True) is None
+        assert ready(weight.clone(), 1) is None, "nothing tells when it is written to"
+    assert ready(weight.to(odd), 1) is None and ready(weight.t(), 1) is None
+    assert ready(torch.empty(2, 3, device="meta"), 1) is None
 
 
 def test_a_weight_that_a_plain_product_reads_faster_is_not_made_ready(weight, monkeypatch):
     monkeypatch.setitem(packing.LEAST, torch.float32, weight.nbytes)
-    assert ready(weight, 1, True) is not None and ready(weight[1:], 1, True) is None
+    assert ready(weight, 1) is not None and ready(weight[1:], 1) is None
 
 
 def test_without_onednn_plain_products_serve_a_few_rows(weight, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     x = torch.ones(2, 33)
     with torch.inference_mode():
-        assert torch.equal(linear(x, weight, None, ready(weight, 2, False)), F.linear(x, weight))
+        assert torch.equal(linear(x, weight, None, ready(weight, 2)), F.linear(x, weight))
 
 
 def test_an_engine_prepares_its_model_and_shares_that_with_every_engine_over_the_same_weights(model):
