@@ -95,7 +95,11 @@ class QuantisedCache(Storage):
 
 
 class CodedCache(DecodingStorage, QuantisedCache):
-    """Decodes from the codes: no dequantised cache is made. ``compiles`` says whether a compiler for a CPU is here."""
+    """Decodes from the codes: no dequantised cache is made, but for ``at_once`` tokens of a small one, which are no
+    more than a tile has. ``compiles`` says whether a compiler for a CPU is here.
+    """
+
+    at_once: ClassVar[int] = TILE
 
     def __init__(self, shape: KVShape) -> None:
         super().__init__(shape)
@@ -107,7 +111,7 @@ class CodedCache(DecodingStorage, QuantisedCache):
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         held = self.filled(layer)
         compiled = self.compiles and pays(q, self.shape.n_head, held)
-        if q.size(2) > 1 or (held <= TILE and not compiled):  # one tile is made numbers either way
+        if q.size(2) > 1 or (held <= self.at_once and not compiled):  # in fewer calls
             return super().attend_held(layer, q)
         attend = in_one_pass if compiled else in_tiles
         return attend(q, [(side, self._kept(side, layer, slice(held))) for side in self.sides])

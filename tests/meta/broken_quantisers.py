@@ -206,3 +206,4 @@ class PacksOddSizesShort(Int4Cache):
 @planted("InternLM/lmdeploy#4849", "T1-attention")
 class MixesValuesWithoutTheirMinimum(Int4Cache):
     values = ForgetsTheMiddle
+    at_once = 0

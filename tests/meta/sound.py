@@ -4,6 +4,8 @@ import torch
 
 import kvgpt
 from kvgpt.caches.dense import DenseCache
+from kvgpt.caches.int4 import Int4Cache
+from kvgpt.caches.int8 import Int8Cache
 
 
 class Listed(kvgpt.KVCache):
@@ -77,3 +79,15 @@ class Graphable(DenseCache):
         ever = seen.any(dim=0).view(1, 1, S, 1)
         k, v = (part.masked_fill(~ever, 0.0) for part in (self.k[layer], self.v[layer]))
         return self.attention(q, k, v, seen)
+
+
+class TiledInt8(Int8Cache):
+    """Decodes from its codes however few they are, as a large cache does."""
+
+    at_once = 0
+
+
+class TiledInt4(Int4Cache):
+    """The same of codes that have a minimum."""
+
+    at_once = 0
