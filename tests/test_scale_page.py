@@ -54,10 +54,11 @@ def test_a_step_exchanges_two_sums_a_layer_and_the_logits():
     assert wire.sent == (6 * 2 * wire.summed + wire.gathered) / 2
 
 
-def test_what_was_measured_is_shown_and_whether_it_is_valid():
+def test_what_was_measured_is_shown_and_valid():
     made = [
         one["extra_info"]["kvgpt"] for one in json.loads((REFERENCE / "gloo-2-ranks.json").read_text())["benchmarks"]
     ]
+    assert all(one["validity"]["ok"] for one in made)
     assert all(one["workload"]["tensor_parallel"] == 2 and one["workload"]["backend"] == "gloo" for one in made)
     found = []
     for one in made:
@@ -65,10 +66,6 @@ def test_what_was_measured_is_shown_and_whether_it_is_valid():
         shown = [f"{1e3 * times['value']:.2f}", f"{1e3 * min(times['processes'][0]):.2f}", f"{rate / 1e6:.1f}"]
         found.append([f"`{one['workload']['collective']}`", f"{one['workload']['bytes']:,}", *shown])
     assert rows("`all_[a-z]+`") == found
-    notes = [note for one in made for note in one["validity"]["notes"]]
-    shares = [int(share) for note in notes for share in re.findall(r"had (\d+)% of the cores", note)]
-    assert len(shares) == len(notes) == len(made), "each is not valid, for this reason alone"
-    assert f"other processes had {min(shares)} to {max(shares)}% of the\ncores' time" in PAGE
 
 
 def test_what_a_node_writes_is_what_cases_take():
