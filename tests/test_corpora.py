@@ -1,45 +1,25 @@
 """Prepared corpora: the tokens of the text they were made of, on disk whole or not at all, and checked when opened."""
 
 import errno
-import hashlib
 import json
 import shutil
 import tracemalloc
-from contextlib import suppress
 
 import damage
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prepared import BYTES, DOCUMENTS, everything, flip, interrupted, made, quietly, source
 
-from kvgpt import cli, corpora, text
+from kvgpt import corpora, text
 from kvgpt.text import dividing, encodings, preparing, sources, tokens
-
-BYTES = text.tokenizer(257)
-DOCUMENTS = tuple(f"Document {n}: {'word ' * (n % 7)}é." for n in range(400))
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "kvgpt" / "corpora"
-
-
-def quietly(line):
-    pass
-
-
-def source(documents, **known):
-    return sources.Source("made up", iter(documents), **{"size": 100, **known})
-
-
-def made(directory, documents=DOCUMENTS, fraction=0.1, **how):
-    return preparing.prepare("mine", directory, source(documents), BYTES, fraction, **{"report": quietly, **how})
-
-
-def everything(folder):
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @given(
@@ -169,11 +149,6 @@ class Full:
         return self.file.fileno()
 
 
-def interrupted(after):
-    yield from DOCUMENTS[:after]
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("what", ["full", "full at once", "interrupted", "broken off", "no text"])
 def test_what_fails_leaves_what_was_there(what, before, tmp_path, monkeypatch):
@@ -264,7 +239,7 @@ def test_two_that_prepare_the_same_do_not_meet(tmp_path):
         (lambda there: (there / "train.bin").write_bytes(b"12"), r"train\.bin: 2 bytes, corpus\.json has"),
         (lambda there: (there / "validation.bin").unlink(), r"validation\.bin: 0 bytes, corpus\.json has"),
         (
-            lambda there: _flip(there / "train.bin", 501),
+            lambda there: flip(there / "train.bin", 501),
             r"train\.bin: id 2\d{4} near token 0, corpus\.json has none above",
         ),
         (lambda there: (there / "corpus.json").write_text("{}"), "format None: this version reads format 1"),
@@ -280,12 +255,6 @@ def test_a_prepared_corpus_that_is_damaged_is_refused_when_it_is_opened(spoil, m
     with pytest.raises(ValueError, match=message) as caught:
         text.corpus(str(tmp_path / "mine")) if "format" not in message else tokens.read(tmp_path / "mine")
     assert str(tmp_path / "mine") in str(caught.value)
-
-
-def _flip(path, place):
-    data = bytearray(path.read_bytes())
-    data[place] ^= 0x70
-    path.write_bytes(data)
 
 
 def _set(there, **fields):
@@ -349,174 +318,3 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0], peaks
-
-
-# Where documents come from.
-
-
-class Hub:
-    """What stands in for ``datasets.load_dataset``: rows that are streamed, and what was asked for."""
-
-    def __init__(self, rows, breaks=None):
-        self.rows, self.breaks, self.asked = rows, breaks, None
-
-    def __call__(self, path, **asked):
-        self.asked = (path, asked)
-        yield from ({"text": row} for row in self.rows)
-        if self.breaks:
-            raise self.breaks
-
-
-def test_openwebtext_is_streamed_from_the_hubs_parquet(tmp_path):
-    hub = Hub(DOCUMENTS)
-    found = sources.online("openwebtext", hub)
-    assert (found.size, found.least) == (40_000_000_000, 8_013_769)
-    assert tuple(found.documents) == DOCUMENTS
-    assert hub.asked == ("parquet", {"data_files": sources.OPENWEBTEXT, "split": "train", "streaming": True})
-
-
-def test_a_stream_that_breaks_is_said_with_how_far_it_came():
-    found = sources.online("openwebtext", Hub(DOCUMENTS, ConnectionResetError("peer")))
-    with pytest.raises(ValueError, match=r"openwebtext: hf://.*: ConnectionResetError after 400 documents: peer"):
-        list(found.documents)
-
-
-def test_shakespeare_that_is_another_text_is_refused():
-    with pytest.raises(ValueError, match="the text is not the one with the sha256 86c4e6aa"):
-        list(sources.online("shakespeare", Hub(["To be, or not"])).documents)
-
-
-def test_datasets_gives_a_text_whole_when_it_is_asked_as_shakespeare_is(tmp_path):
-    import datasets
-
-    (tmp_path / "play.txt").write_text("One line.\n\nAnd another.\n")
-    asked = {**sources.ONLINE["shakespeare"].arguments, "data_files": str(tmp_path / "play.txt")}
-    rows = datasets.load_dataset(**asked, split="train", streaming=True)
-    assert [row["text"] for row in rows] == ["One line.\n\nAnd another.\n"]
-
-
-@given(
-    documents=st.lists(st.text("ab<|e\né", max_size=8), min_size=1, max_size=6),
-    chunk=st.integers(1, 30),
-)
-def test_a_text_file_is_cut_at_its_separators_wherever_chunks_end(documents, chunk, tmp_path_factory):
-    path = tmp_path_factory.mktemp("file") / "books.txt"
-    path.write_bytes(sources.SEPARATOR.join(documents).encode())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "CHUNK", chunk)
-        assert list(sources.local(path).documents) == sources.SEPARATOR.join(documents).split(sources.SEPARATOR)
-
-
-def test_json_lines_are_read_line_by_line(tmp_path):
-    path = tmp_path / "books.jsonl"
-    path.write_text('{"text": "one\\n"}\n\n{"text": "two é", "url": "x"}\n')
-    found = sources.local(path)
-    assert list(found.documents) == ["one\n", "two é"] and found.size == path.stat().st_size
-
-
-@pytest.mark.parametrize(
-    ("name", "written", "message"),
-    [
-        ("a.jsonl", b'{"text": "one"}\n["two"]\n', r"a\.jsonl:2: not a document: expected an object"),
-        ("a.jsonl", b'{"title": "one"}\n', r"a\.jsonl:1: not a document: no 'text' that is a string"),
-        ("a.jsonl", b'{"text": "caf\xe9"}\n', r"a\.jsonl:1: not a document"),
-        ("a.jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: not a document: 'utf-8' codec can't encode"),
-        ("a.jsonl", b'{"text": "' + b"x" * 300 + b'"}\n', r"a\.jsonl:1: a document of more than 256 bytes"),
-        ("a.txt", b"caf\xe9 au lait", r"a\.txt: not UTF-8 text, after byte 0"),
-        ("a.txt", b"caf\xc3", r"a\.txt: not UTF-8 text, at its end"),
-        ("a.txt", b"x" * 300, r"a\.txt: a document of more than 256 characters: put <\|endoftext\|> between"),
-        ("a.bin", None, r"a\.bin: no such file"),
-    ],
-)
-def test_a_file_that_holds_no_documents_is_named(name, written, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "LARGEST_DOCUMENT", 256)
-    if written is not None:
-        (tmp_path / name).write_bytes(written)
-    with pytest.raises(ValueError, match=message):
-        list(sources.local(tmp_path / name).documents)
-
-
-# The command.
-
-
-def fetched(capsys, *arguments):
-    code = cli.main(["fetch", *map(str, arguments)])
-    return code, "".join(capsys.readouterr())
-
-
-def test_fetch_prepares_a_file_and_checks_what_is_there(capsys, cache, tmp_path):
-    (tmp_path / "play.txt").write_text("0123456789" * 30)
-    code, said = fetched(capsys, "shakespeare-char", "--from", tmp_path / "play.txt")
-    assert code == 0 and f"270 tokens to train on, 30 held out, of bytes, in {cache / 'shakespeare-char'}" in said
-    assert fetched(capsys, "shakespeare-char")[0] == 0
-    code, said = fetched(capsys, "shakespeare-char", "--from", tmp_path / "play.txt")
-    assert code == 2 and "is prepared already: add --overwrite" in said
-    _flip(cache / "shakespeare-char" / "train.bin", 0)
-    code, said = fetched(capsys, "shakespeare-char")
-    assert code == 2 and "prepare it again" in said
-    (tmp_path / "play.txt").write_text("9876543210" * 20)
-    code, said = fetched(capsys, "shakespeare-char", "--from", tmp_path / "play.txt", "--overwrite")
-    assert code == 0 and "180 tokens to train on" in said
-    assert text.corpus("shakespeare-char").tokens("train", BYTES)[:3].tolist() == [57, 56, 55]
-
-
-def test_fetch_prepares_a_text_under_a_name_of_ones_own(capsys, cache, tmp_path):
-    (tmp_path / "books.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in DOCUMENTS))
-    arguments = ("my-books", "--from", tmp_path / "books.jsonl", "--encoding", "bytes", "--held-out", 0.1)
-    code, said = fetched(capsys, *arguments)
-    assert code == 0 and f"in {cache / 'my-books'}" in said
-    assert text.corpus("my-books").source == "books.jsonl" and "below 0.1 of all" in text.corpus("my-books").rule
-    assert fetched(capsys, *arguments, "--out", tmp_path / "here")[0] == 0
-    assert text.corpus(str(tmp_path / "here")).sha256 == text.corpus("my-books").sha256
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["openwebtext"], "name a local copy: `kvgpt fetch openwebtext --from FILE`"),
-        (["shakespeare-char"], "raw.githubusercontent.com cannot be reached"),
-        (["shakespeare-char", "--from", "{file}", "--encoding", "gpt2"], "is of the encoding 'bytes'"),
-        (["a", "b", "--from", "{file}"], "--from is the text of one corpus, and 2 names were given"),
-        (["gpt2", "--from", "{file}"], "'gpt2' is taken: give the text of {file} a name of its own"),
-        (["../mine", "--from", "{file}"], "a corpus cannot be called '../mine'"),
-        (["mine", "--from", "{file}", "--out", "{folder}"], "is there, and is no prepared corpus: name another --out"),
-        (["mine", "--from", "{folder}/none.txt", "--encoding", "bytes"], "none.txt: no such file"),
-    ],
-)
-def test_fetch_refuses_in_one_line_and_writes_nothing(capsys, cache, tmp_path, monkeypatch, arguments, message):
-    monkeypatch.setattr("kvgpt.hub.reachable", lambda host, port=443: False)
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "none"))
-    monkeypatch.setattr(encodings, "named", lambda name: BYTES)
-    (tmp_path / "play.txt").write_text("0123456789" * 30)
-    places = {"file": tmp_path / "play.txt", "folder": tmp_path}
-    code, said = fetched(capsys, *[one.format(**places) for one in arguments])
-    assert code == 2 and message.format(**places) in said and said.count("\n") == 1
-    assert everything(tmp_path) == {"play.txt": b"0123456789" * 30}
-    with suppress(FileNotFoundError):
-        assert not list(cache.iterdir())
-
-
-def test_ctrl_c_in_the_middle_leaves_no_corpus(capsys, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "local", lambda path: source(interrupted(50)))
-    code, said = fetched(capsys, "shakespeare-char", "--from", tmp_path)
-    assert code == 130 and said == "kvgpt fetch: interrupted\n" and everything(cache) == {}
-
-
-# The real texts.
-
-
-def test_tiny_shakespeare_has_nanogpts_number_of_tokens(data_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(data_folder / "tiktoken-cache"))
-    path = data_folder / "tinyshakespeare.txt"
-    if not path.is_file():
-        pytest.skip(f"needs tiny Shakespeare as {path}")
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == sources.ONLINE["shakespeare"].sha256
-    counts = {}
-    for encoding in (text.GPT2(), BYTES):
-        found = preparing.prepare(
-            "shakespeare", tmp_path / encoding.name, sources.local(path), encoding, report=quietly
-        )
-        counts[encoding.name] = [found.parts[part]["tokens"] for part in dividing.PARTS]
-    assert counts == {"gpt2": [301_966, 36_059], "bytes": [1_003_854, 111_540]}
-    characters = found.tokens("train", BYTES)
-    assert len(np.unique(characters)) == 65, "by byte is by character: nanoGPT's 65"
