@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import kvgpt
-from kvgpt import record
+from kvgpt import compiling, record
 from kvgpt.conformance import strategies
 from kvgpt.measure import trace
 from kvgpt.measure.trace import STEP, Span, Trace
 
+LACKING = compiling.uncompilable(torch.device("cpu"))
 CPU, CUDA = "DeviceType.CPU", "DeviceType.CUDA"
 
 
@@ -119,6 +120,14 @@ def test_a_real_step_is_profiled_and_asks_for_as_many_operators_every_time():
     assert names.count("linear") == 2 * 4 + 1 and names.count("scaled_dot_product_attention") == 2
     head = next(span for span in reversed(found[0].spans) if span.name == "linear")
     assert head.bytes == 4 * (64 + 257 * 64) and head.flops == 2 * 64 * 257
+
+
+@pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
+def test_what_torchs_compiler_made_is_called_a_loop():
+    x = torch.ones(37)
+    loop = compiling.loop(lambda x: x * 2 + 1, torch.empty(37))
+    found = trace.traced(lambda: loop(x), "cpu", usual=1.0)
+    assert [span.name for span in found.spans if "compile" in span.name.lower()] == ["compiled loop"]
 
 
 def test_as_many_steps_are_profiled_as_there_is_time_for(monkeypatch):
