@@ -28,17 +28,6 @@ def uncompilable(device: torch.device) -> str | None:
     return None
 
 
-def loop(function: Callable[..., Tensor], *examples: Tensor) -> Callable[..., Tensor]:
-    """``function`` of tensors of just these shapes and dtypes, by inductor alone: nothing is guarded, so that a call
-    costs a few microseconds.
-    """
-    from torch._inductor import compile as inductor  # noqa: PLC0415 - takes a second, and not every machine compiles
-    from torch.fx.experimental.proxy_tensor import make_fx  # noqa: PLC0415 - the same
-
-    with _without_deprecations(), torch.no_grad():
-        return cast(Callable[..., Tensor], inductor(make_fx(function)(*examples), list(examples)))
-
-
 class Compiled:
     """``function`` of tensors behind ``torch.compile``, whole. ``symbolic`` has, for each, the dimensions whose sizes
     vary.

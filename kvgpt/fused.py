@@ -16,7 +16,7 @@ PARTS = {GPT, Block, CausalSelfAttention, MLP, Linear, Embedding, nn.LayerNorm, 
 
 
 class Products(Protocol):
-    """The two products of a layer and their neighbours, by the arguments of :mod:`kvgpt.one_row`: what a device has."""
+    """The two products of a layer and their neighbours, as a device has them: see :mod:`kvgpt.native.rows`."""
 
     @property
     def normed(self) -> Callable[..., Tensor]: ...

@@ -2,15 +2,13 @@
 
 A decode step multiplies each weight by a few rows: it reads all weights once, and is as fast as they are read.
 
-- One row: a loop that torch's compiler writes reads the weight as it lies, in a few streams, as fast as memory can.
-- A few: oneDNN reads a weight fastest that it has reordered into its own blocks beforehand, which costs as many bytes
-  again.
+- Up to 8 rows: a loop of :mod:`kvgpt.native.rows` reads the weight as it lies, as fast as memory can.
+- Up to 32: oneDNN reads a weight fastest that it has reordered into its own blocks beforehand, which costs as many
+  bytes again.
 
-Without a compiler the blocks serve one row, too; without a kernel for a dtype on this CPU, plain products do.
+Without a compiler the blocks serve the fewest rows, too; without a kernel for a dtype on this CPU, plain products do.
 """
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,11 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kvgpt.compiling import loop, uncompilable, warn_of
+from kvgpt.native import rows as native
 
 # Bytes of a weight: with fewer, what a call and its threads cost is more than what is saved.
 LEAST = {torch.float32: 1_500_000, torch.bfloat16: 500_000}
-STREAMS = 4  # places of a weight that a core reads at a time, each in order: one alone waits for memory more often
 MOST_ROWS = 32  # beyond, a product is bound by its arithmetic, and blocks buy nothing
 
 _ready: "WeakValueDictionary[tuple[Any, ...], Ready]" = WeakValueDictionary()
@@ -37,7 +34,8 @@ class Ready:
 
     def __init__(self, weight: Tensor) -> None:
         self.weight, self.identity = weight.detach(), _identity(weight)
-        self.looped = False  # whether a loop serves one row: compiled at its first product
+        # So many rows are multiplied with the weight as it lies.
+        self.few = 0 if native.loop(weight.dtype, weight.dtype) is None else native.MOST_ROWS
         self.blocks: Tensor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,23 +47,14 @@ class Ready:
 
     def prepare(self, rows: int) -> None:
         """Be ready for products of x (..., K) with this many rows in all."""
-        self.looped = self.looped or (rows == 1 and uncompilable(self.weight.device) is None)
-        if rows > 1 or not self.looped:
-            self._block()
-
-    def _block(self) -> None:
-        if self.blocks is None and _has_kernel(self.weight.dtype):
+        if rows > self.few and self.blocks is None and _has_kernel(self.weight.dtype):
             self.blocks = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor | None:
         """X (..., K) -> (..., N), as ``F.linear``; None where it is not ready for as many rows."""
         rows = x.numel() // x.size(-1)
-        if rows == 1 and self.looped:
-            N, K = self.weight.shape
-            loop = _row_product(N, K, self.weight.dtype, bias is not None, torch.get_num_threads())
-            if loop is not None:
-                return loop(x.reshape(K), self.weight, *(() if bias is None else (bias,))).view(*x.shape[:-1], N)
-            self._block()
+        if rows <= self.few and native.serves(rows, x, self.weight, bias):
+            return native.few_rows(x, self.weight, bias)
         if rows <= MOST_ROWS and self.blocks is not None:
             blocked: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "none", [], "")
             return blocked
@@ -81,16 +70,11 @@ def ready(weight: Tensor, rows: int) -> Ready | None:
         return None
     if weight.is_inference() or not weight.is_contiguous():  # nothing tells when an inference tensor is written to
         return None
-    found = known(weight)
+    found = _ready.get(_identity(weight))
     if found is None:
         found = _ready[_identity(weight)] = Ready(weight)
     found.prepare(rows)
     return found
-
-
-def known(weight: Tensor) -> Ready | None:
-    """What ``weight`` was made ready for, by whomever."""
-    return None if weight.is_inference() else _ready.get(_identity(weight))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, ready: Ready | None) -> Tensor:
@@ -99,36 +83,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, ready: Ready | None) 
         return F.linear(x, weight, bias)
     product = ready.product(x, bias)
     return F.linear(x, weight, bias) if product is None else product
-
-
-@cache
-def _row_product(N: int, K: int, dtype: torch.dtype, biased: bool, threads: int) -> Callable[..., Tensor] | None:
-    """X (K,), weight (N, K) and where ``biased`` bias (N,) -> (N,); None where compiling failed. For as many threads as
-    torch uses.
-    """
-
-    def product(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-        return sum(bias, sums(weight, x.float())).to(dtype)
-
-    sizes = [(K,), (N, K), *([(N,)] if biased else [])]
-    return compiled(product, *(torch.empty(size, dtype=dtype) for size in sizes))
-
-
-def sums(weight: Tensor, x: Tensor) -> Tensor:
-    """Weight (N, K) times x (K,) float32 -> (N,) float32, for a compiler: every core reads STREAMS rows at a time."""
-    N, K = weight.shape
-    even = N - N % STREAMS
-    streams = [*weight[:even].view(STREAMS, -1, K), *([weight[even:]] if even < N else [])]
-    return torch.cat([(stream.float() * x).sum(dim=-1) for stream in streams])
-
-
-def compiled(function: Callable[..., Any], *examples: Tensor) -> Callable[..., Any] | None:
-    """A :func:`~kvgpt.compiling.loop`, or with a warning None where compiling failed."""
-    try:
-        return loop(function, *examples)
-    except Exception as error:  # a compiler has its own ways to fail
-        warn_of(error)
-        return None
 
 
 def _identity(weight: Tensor) -> tuple[Any, ...]:

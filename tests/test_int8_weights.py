@@ -15,7 +15,8 @@ import kvgpt
 from kvgpt import compiling, costs, int8_weights, peers, registry, transients
 from kvgpt.attention import PATHS
 from kvgpt.conformance import strategies, tolerances
-from kvgpt.int8_weights import Int8Linear, dequantise, looped, product, quantise, tiled
+from kvgpt.int8_weights import Int8Linear, dequantise, product, quantise, tiled
+from kvgpt.native import rows as native
 from kvgpt.measure import loads
 from kvgpt.measure.attempt import HostMemory, attempt
 from kvgpt.report.consistency import closed_forms
@@ -80,16 +81,10 @@ def test_tiles_make_a_product_as_exact_as_plain_torch(monkeypatch, tile, dtype, 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_compiled_loop_makes_a_product_as_exact_as_plain_torch(monkeypatch, dtype, rows, bias):
+def test_a_loop_makes_a_product_as_exact_as_plain_torch(monkeypatch, dtype, rows, bias):
     monkeypatch.setattr(int8_weights, "LEAST", 0)
-
-    def compiled(x, codes, scale, bias):
-        ready = looped(codes, dtype, rows, bias is not None)
-        assert ready == {rows}
-        monkeypatch.setattr(int8_weights, "tiled", None)
-        return product(x, codes, scale, bias, ready)
-
-    _as_exact_as_plain(compiled, dtype, bias, (1, rows, 33))
+    monkeypatch.setattr(int8_weights, "tiled", None)
+    _as_exact_as_plain(product, dtype, bias, (1, rows, 33))
 
 
 def _as_exact_as_plain(way, dtype, biased, shape):
@@ -107,39 +102,29 @@ def _as_exact_as_plain(way, dtype, biased, shape):
 
 
 @needs_a_compiler
-def test_a_loop_serves_just_the_rows_that_it_was_made_for(monkeypatch):
-    monkeypatch.setattr(int8_weights, "loop", lambda function, *examples: function)
-    codes, scale = quantise(torch.randn(67, 33))
-    assert looped(codes, torch.float32, 1, True) == frozenset(), "too small to be worth a compilation"
-    monkeypatch.setattr(int8_weights, "LEAST", 0)
-    assert looped(codes, torch.float32, int8_weights.MOST_ROWS + 1, True) == frozenset()
-    assert looped(codes, torch.float64, 1, True) == frozenset()
-    layer = Int8Linear(67, 33)
-    layer.load_state_dict({"codes": codes, "scale": scale, "bias": torch.ones(67)})
-    layer.prepare(2)
-    calls = []
+def test_a_loop_serves_few_rows_of_large_weights_alone(monkeypatch):
+    calls, made = [], []
     monkeypatch.setattr(int8_weights, "tiled", lambda x, *others: calls.append(len(x)) or tiled(x, *others))
-    for rows in (1, 2, 3):
-        x = torch.randn(rows, 33)
-        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
-    assert calls == [1, 3]
-
-
-@needs_a_compiler
-def test_where_compiling_fails_tiles_serve_with_a_warning(monkeypatch):
-    def fails(function, *examples):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(int8_weights, "loop", fails)
-    monkeypatch.setattr(int8_weights, "LEAST", 0)
-    with pytest.warns(RuntimeWarning, match="torch's compiler failed.*no space left"):
-        assert looped(quantise(torch.randn(61, 33))[0], torch.float32, 1, True) == frozenset()
+    monkeypatch.setattr(native, "loop", lambda *dtypes, of=native.loop: made.append(dtypes) or of(*dtypes))
+    layer, codes = Int8Linear(67, 33), quantise(torch.randn(67, 33))
+    layer.load_state_dict({"codes": codes[0], "scale": codes[1], "bias": torch.ones(67)})
+    layer.prepare(2)
+    assert not made, "too small to be worth a compilation"
+    with torch.inference_mode():
+        layer(torch.randn(3, 33))
+        monkeypatch.setattr(int8_weights, "LEAST", 0)
+        layer.prepare(2)
+        assert made == [(torch.int8, torch.float32)]
+        for rows in (1, native.MOST_ROWS, native.MOST_ROWS + 1):
+            x = torch.randn(rows, 33)
+            torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+    assert calls == [3, native.MOST_ROWS + 1]
 
 
 def test_without_a_compiler_tiles_serve(monkeypatch):
     monkeypatch.setattr(int8_weights, "LEAST", 0)
-    monkeypatch.setattr(int8_weights, "uncompilable", lambda device: "no compiler g++")
-    assert looped(quantise(torch.randn(61, 33))[0], torch.float32, 1, True) == frozenset()
+    monkeypatch.setattr(native, "loop", lambda weight, dtype: None)
+    _as_exact_as_plain(product, torch.float32, True, (1, 1, 33))
 
 
 @pytest.mark.parametrize("rows", [1, 4])

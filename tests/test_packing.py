@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from kvgpt import GPT, Engine, GPTConfig, compiling, packing
+from kvgpt.native import rows as native
 from kvgpt.packing import MOST_ROWS, linear, ready
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
@@ -17,7 +18,6 @@ needs_a_compiler = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 @pytest.fixture(autouse=True)
 def small_weights_are_made_ready_too(monkeypatch):
     monkeypatch.setattr(packing, "LEAST", dict.fromkeys(packing.LEAST, 0))
-    monkeypatch.setattr(packing, "loop", lambda function, *examples: function)  # as it is: compiling takes seconds
 
 
 @pytest.fixture
@@ -31,71 +31,43 @@ def model():
 
 
 @needs_onednn
-@pytest.mark.parametrize("shape", [(4, 8, 33), (3, 33), (MOST_ROWS, 1, 33)])
+@pytest.mark.parametrize("shape", [(4, 8, 33), (9, 33), (MOST_ROWS, 1, 33)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_product_of_blocks_is_the_product(weight, shape, bias):
     x, b = torch.randn(shape), torch.randn(65) if bias else None
     with torch.inference_mode():
-        torch.testing.assert_close(ready(weight, 2).product(x, b), F.linear(x, weight, b))
+        torch.testing.assert_close(ready(weight, MOST_ROWS).product(x, b), F.linear(x, weight, b))
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_compiled_row_is_the_product(monkeypatch, dtype, bias):
-    """Compiled for real; in 16 bits it is summed in 32 and rounded once, which a plain product is not."""
-    monkeypatch.setattr(packing, "loop", compiling.loop)
-    generator = torch.Generator().manual_seed(0)
-    size = 48 + 2 * bias  # what is compiled is kept by its sizes
-    weight, x, b = (torch.randn(n, generator=generator).to(dtype) for n in ((size, 33), (1, 1, 33), (size,)))
+def test_few_rows_take_the_weight_as_it_lies_and_more_take_the_blocks(weight, monkeypatch):
+    calls = []
+    real = native.few_rows
+    monkeypatch.setattr(native, "few_rows", lambda x, *others: calls.append(len(x)) or real(x, *others))
+    other = weight.clone()
+    of_few, of_more = ready(weight, native.MOST_ROWS), ready(other, native.MOST_ROWS + 1)
+    assert of_few.blocks is None and (of_more.blocks is not None) == packing._has_kernel(weight.dtype)
     with torch.inference_mode():
-        found = ready(weight, 1).product(x, b if bias else None)
-    wide = F.linear(x.double(), weight.double(), b.double() if bias else None)
-    assert found.shape == (1, 1, size) and found.dtype == dtype
-    torch.testing.assert_close(found, wide.float().to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-5)
+        for rows in (1, native.MOST_ROWS, native.MOST_ROWS + 1):
+            x = torch.ones(rows, 33)
+            torch.testing.assert_close(linear(x, weight, None, of_few), F.linear(x, weight))
+            torch.testing.assert_close(linear(x, other, None, of_more), F.linear(x, weight))
+    assert calls == [1, 1, native.MOST_ROWS, native.MOST_ROWS]
+    assert ready(weight, native.MOST_ROWS + 1) is of_few, "ready for a few rows and for more"
 
 
-@needs_a_compiler
-def test_one_row_takes_the_loop_and_more_take_the_blocks(weight):
-    of_one, of_few, row, rows = (
-        ready(weight, 1),
-        ready(weight.clone(), 4),
-        torch.ones(33),
-        torch.ones(2, 33),
-    )
-    assert of_one.looped and of_one.blocks is None and of_one.product(rows, None) is None
-    assert not of_few.looped and (of_few.product(row, None) is None) == (of_few.blocks is None)
-    assert ready(weight, 2) is of_one and of_one.looped, "ready for one row and for a few"
-
-
+@needs_onednn
 def test_without_a_compiler_the_blocks_serve_one_row_too(weight, monkeypatch):
-    monkeypatch.setattr(packing, "uncompilable", lambda device: "no compiler g++")
-    of_one = ready(weight, 1)
-    assert not of_one.looped and (of_one.blocks is not None) == packing._has_kernel(weight.dtype)
-    x = torch.ones(1, 33)
+    monkeypatch.setattr(native, "loop", lambda weight, dtype: None)
+    of_one, x = ready(weight, 1), torch.ones(1, 33)
+    assert of_one.blocks is not None
     with torch.inference_mode():
-        torch.testing.assert_close(linear(x, weight, None, ready(weight, 1)), F.linear(x, weight))
-
-
-@needs_a_compiler
-def test_where_compiling_fails_the_blocks_serve_with_a_warning(weight, monkeypatch):
-    def fails(function, *examples):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(packing, "loop", fails)
-    odd = weight[:61].clone()  # of a size that nothing was compiled for
-    x, of_one = torch.ones(1, 33), ready(odd, 1)
-    with torch.inference_mode():
-        with pytest.warns(RuntimeWarning, match="torch's compiler failed.*OSError: no space left"):
-            found = linear(x, odd, None, of_one)
-        torch.testing.assert_close(found, F.linear(x, odd))
-        assert (of_one.blocks is not None) == packing._has_kernel(odd.dtype)
-        torch.testing.assert_close(linear(x, odd, None, of_one), F.linear(x, odd))  # without another warning
+        torch.testing.assert_close(linear(x, weight, None, of_one), F.linear(x, weight))
 
 
 @needs_onednn
 def test_it_serves_few_rows_without_gradients_and_only_those(weight, monkeypatch):
-    packed, calls = ready(weight, 2), []
+    packed, calls = ready(weight, MOST_ROWS), []
     few, many = torch.ones(MOST_ROWS, 33), torch.ones(MOST_ROWS + 1, 33)
     assert packed.product(many, None) is None
     real = packing.Ready.product
@@ -107,7 +79,7 @@ def test_it_serves_few_rows_without_gradients_and_only_those(weight, monkeypatch
     assert calls == [MOST_ROWS, MOST_ROWS + 1], "not with gradients, and not where nothing was made ready"
 
 
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("rows", [1, 9])
 @pytest.mark.parametrize("change", [lambda w: w.mul_(2), lambda w: w.set_(torch.ones(65, 33))])
 def test_a_weight_that_has_changed_is_used_as_it_is(weight, change, rows):
     before, x = ready(weight, rows), torch.ones(rows, 33)
@@ -140,9 +112,9 @@ def test_a_weight_that_a_plain_product_reads_faster_is_not_made_ready(weight, mo
 
 def test_without_onednn_plain_products_serve_a_few_rows(weight, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    x = torch.ones(2, 33)
+    x = torch.ones(9, 33)
     with torch.inference_mode():
-        assert torch.equal(linear(x, weight, None, ready(weight, 2)), F.linear(x, weight))
+        assert torch.equal(linear(x, weight, None, ready(weight, 9)), F.linear(x, weight))
 
 
 def test_an_engine_prepares_its_model_and_shares_that_with_every_engine_over_the_same_weights(model):
@@ -152,7 +124,7 @@ def test_an_engine_prepares_its_model_and_shares_that_with_every_engine_over_the
 
 
 @needs_onednn
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", [1, 9])
 def test_every_product_of_a_decode_step_was_made_ready(model, monkeypatch, rows):
     engine, ids = Engine(model, "v1", rows), torch.ones(rows, 1, dtype=torch.int64)
     expected = engine.decode(ids)

@@ -32,7 +32,7 @@ VIEWS: tuple[str, ...] = (
     "expand",
 )
 VIEWS += ("permute", "narrow", "as_strided", "reshape", "detach", "alias", "unbind", "resolve", "contiguous", "item")
-LOOP = "## Call CompiledFxGraph"  # what torch's compiler calls each loop of its own
+LOOP = "Torch-Compiled Region"  # what torch calls all that its compiler made of one function
 GATHERS = ("embedding", "index", "gather", "scatter", "_index_put")  # of their first operand they touch a few rows
 
 
@@ -165,7 +165,8 @@ def _short(kernel: str) -> str:
 
 
 def _operator(outer: Event, inner: Sequence[Event], step: Event) -> Span:
-    name = "compiled loop" if outer.name().startswith(LOOP) else outer.name().removeprefix("aten::")
+    own = outer.name().removeprefix("aten::").removeprefix("kvgpt::")
+    name = "compiled loop" if outer.name().startswith(LOOP) else own
     flops = outer.flops() or sum(event.flops() for event in inner)
     return Span(name, *_when(outer, step), _bytes(name, outer), flops)
 

@@ -1,0 +1,34 @@
+"""What makes a library of a file of C++ here: torch's own compiler of kernels, which keeps what it has made."""
+
+import ctypes
+from functools import cache
+from importlib.resources import files
+
+import torch
+
+from kvgpt.compiling import uncompilable, warn_of
+
+FLAGS = ("-ffp-contract=fast",)  # a product and a sum are one instruction, which rounds once
+
+
+@cache
+def library(name: str, **types: str) -> ctypes.CDLL | None:
+    """``name``.cpp of this folder, with macros that name its types; None where nothing can be compiled, with a warning
+    where that fails. It takes seconds, once a machine.
+    """
+    if uncompilable(torch.device("cpu")) is not None:
+        return None
+    macros = [f"#define {macro} {type_}\n" for macro, type_ in types.items()]
+    parts = [files(__package__).joinpath(part).read_text("utf-8") for part in ("vectors.h", f"{name}.cpp")]
+    try:
+        return _compiled("".join([*macros, *parts]))
+    except Exception as error:  # a compiler has its own ways to fail
+        warn_of(error)
+        return None
+
+
+def _compiled(source: str) -> ctypes.CDLL:
+    from torch._inductor.codecache import CppCodeCache  # noqa: PLC0415 - takes a second, and not every machine compiles
+
+    loaded: ctypes.CDLL = CppCodeCache.load(source, extra_flags=FLAGS)
+    return loaded
