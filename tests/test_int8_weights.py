@@ -16,9 +16,9 @@ from kvgpt import compiling, costs, int8_weights, peers, registry, transients
 from kvgpt.attention import PATHS
 from kvgpt.conformance import strategies, tolerances
 from kvgpt.int8_weights import Int8Linear, dequantise, product, quantise, tiled
-from kvgpt.native import rows as native
 from kvgpt.measure import loads
 from kvgpt.measure.attempt import HostMemory, attempt
+from kvgpt.native import rows as native
 from kvgpt.report.consistency import closed_forms
 
 CONFIG = kvgpt.GPTConfig(n_layer=3, n_head=2, n_embd=32, vocab_size=50, block_size=64)
