@@ -1,10 +1,10 @@
-"""Loops over memory that torch's compiler writes for this machine, where it has what that takes."""
+"""What torch's compiler makes for this machine, where it has what that takes."""
 
 import shutil
 import sys
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,23 +29,14 @@ def uncompilable(device: torch.device) -> str | None:
 
 
 class Compiled:
-    """``function`` of tensors behind ``torch.compile``, whole. ``symbolic`` has, for each, the dimensions whose sizes
-    vary.
+    """``function`` of tensors behind ``torch.compile``, whole, with these ``options`` of it.
 
-    Where compiling fails, ``otherwise`` serves from then on, with a warning; without it the failure is raised.
     Its guards can tell apart more kinds of sizes and strides than ``torch.compile`` keeps of one function: past those
     it starts again with a function of its own.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Tensor],
-        symbolic: Sequence[Sequence[int]] = (),
-        otherwise: Callable[..., Tensor] | None = None,
-        **options: Any,
-    ) -> None:
-        self.function, self.symbolic, self.options = cast(FunctionType, function), symbolic, options
-        self.otherwise = otherwise
+    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
+        self.function, self.options = cast(FunctionType, function), options
         self.step: Callable[..., Tensor] | None = None
 
     def __call__(self, *arguments: Any) -> Tensor:
@@ -60,17 +51,7 @@ class Compiled:
         of = self.function
         own = FunctionType(of.__code__.replace(), of.__globals__, of.__name__, of.__defaults__, of.__closure__)
         self.step = torch.compile(own, fullgraph=True, **self.options)
-        try:
-            with _without_deprecations():
-                for argument, dimensions in zip(arguments, self.symbolic, strict=False):
-                    for dimension in dimensions:
-                        torch._dynamo.maybe_mark_dynamic(argument, dimension)
-                return self.step(*arguments)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            if self.otherwise is None:
-                raise
-            warn_of(error)
-            self.step = self.otherwise
+        with _without_deprecations():
             return self.step(*arguments)
 
 

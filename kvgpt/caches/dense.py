@@ -8,9 +8,9 @@ from torch import Tensor
 
 from kvgpt.attention import sdpa
 from kvgpt.caches.base import KVShape
-from kvgpt.caches.codecs.attention import pays, vectors_in_one_pass
+from kvgpt.caches.codecs.attention import passes
 from kvgpt.caches.decoding import DecodingStorage
-from kvgpt.compiling import uncompilable
+from kvgpt.native import attention as native
 
 
 class DenseCache(DecodingStorage):
@@ -24,9 +24,6 @@ class DenseCache(DecodingStorage):
         layers = range(shape.n_layer)
         self.k = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
         self.v = [torch.empty(size, dtype=shape.dtype, device=shape.device) for _ in layers]
-        # On a CPU torch's attention makes matrix products of single queries, which are slow in 16 bits.
-        narrow = shape.device.type == "cpu" and shape.dtype.itemsize == 2
-        self.compiles = narrow and uncompilable(shape.device) is None
 
     def write(self, layer: int, where: slice | Tensor, k: Tensor, v: Tensor) -> None:
         self.k[layer][:, :, where] = k
@@ -40,10 +37,12 @@ class DenseCache(DecodingStorage):
         return self.k[layer][:, :, :filled], self.v[layer][:, :, :filled]  # (B, H, S, D)
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
-        plain = q.size(2) > 1 or self.attention is not sdpa or not self.compiles
-        if plain or not pays(q, self.shape.n_head, self.filled(layer)):
+        kept = native.VECTORS.get(self.shape.dtype) if self.attention is sdpa else None
+        run = passes(q, kept, kept, self.shape.n_head, self.filled(layer))
+        if run is None:
             return super().attend_held(layer, q)
-        return vectors_in_one_pass(q, *self.read(layer))
+        k, v = self.read(layer)
+        return native.attend(run, q, [k], [v])
 
     @property
     def nbytes(self) -> int:

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
-from kvgpt.caches.codecs.attention import TILE, Side, in_one_pass, in_tiles, pays
+from kvgpt.caches.codecs.attention import TILE, Side, in_one_pass, in_tiles, passes
 from kvgpt.caches.codecs.base import Codec
 from kvgpt.caches.decoding import DecodingStorage
-from kvgpt.compiling import uncompilable
 
 
 class QuantisedCache(Storage):
@@ -96,22 +95,19 @@ class QuantisedCache(Storage):
 
 class CodedCache(DecodingStorage, QuantisedCache):
     """Decodes from the codes: no dequantised cache is made, but for ``at_once`` tokens of a small one, which are no
-    more than a tile has. ``compiles`` says whether a compiler for a CPU is here.
+    more than a tile has.
     """
 
     at_once: ClassVar[int] = TILE
-
-    def __init__(self, shape: KVShape) -> None:
-        super().__init__(shape)
-        self.compiles = shape.device.type == "cpu" and uncompilable(shape.device) is None
 
     def stored(self, layer: int) -> Sequence[Tensor]:
         return [parts[layer] for parts in self.parts.values()]
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         held = self.filled(layer)
-        compiled = self.compiles and pays(q, self.shape.n_head, held)
-        if q.size(2) > 1 or (held <= self.at_once and not compiled):  # in fewer calls
+        keys, values = (vars(codec).get("native") for codec in (self.keys, self.values))
+        run = passes(q, keys, values, self.shape.n_head, held)
+        if q.size(2) > 1 or (held <= self.at_once and run is None):  # in fewer calls
             return super().attend_held(layer, q)
-        attend = in_one_pass if compiled else in_tiles
-        return attend(q, [(side, self._kept(side, layer, slice(held))) for side in self.sides])
+        kept = [(side, self._kept(side, layer, slice(held))) for side in self.sides]
+        return in_tiles(q, kept) if run is None else in_one_pass(run, q, kept)

@@ -1,10 +1,12 @@
 """What makes a library of a file of C++ here: torch's own compiler of kernels, which keeps what it has made."""
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
 import torch
+from torch.autograd import profiler
 
 from kvgpt.compiling import uncompilable, warn_of
 
@@ -25,6 +27,15 @@ def library(name: str, **types: str) -> ctypes.CDLL | None:
     except Exception as error:  # a compiler has its own ways to fail
         warn_of(error)
         return None
+
+
+def profiled(name: str, run: Callable[..., None], *arguments: object) -> None:
+    """Call a loop, which a profiler would not see of itself."""
+    if profiler._is_profiler_enabled:
+        with profiler.record_function(f"kvgpt::{name}"):
+            run(*arguments)
+    else:
+        run(*arguments)
 
 
 def _compiled(source: str) -> ctypes.CDLL:

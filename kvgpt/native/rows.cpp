@@ -9,10 +9,6 @@
 #include <utility>
 #include <vector>
 
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
-
 constexpr int AHEAD = 4096;  // bytes from where a stream is read to where it is asked for: a page
 constexpr int MOST_STREAMS = 8;
 

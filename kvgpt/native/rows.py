@@ -16,14 +16,12 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import profiler
 
-from kvgpt.native.build import library
+from kvgpt.native.build import library, profiled
 
 MOST_ROWS = 8  # beyond, a product is bound by its arithmetic, and blocks of the weight serve it better
 DTYPES = {torch.float32: "float", torch.bfloat16: "bf16"}
 WEIGHTS = {**DTYPES, torch.int8: "int8_t"}
-NAME = "kvgpt::few_rows"  # in a profile
 
 Norm = tuple[Tensor, Tensor, float]  # weight (K,), bias (K,), epsilon
 
@@ -70,7 +68,9 @@ def few_rows(
     x, out = x.contiguous(), x.new_empty(*x.shape[:-1], N)
     norm_weight, norm_bias, epsilon = norm or (None, None, 0.0)
     residual = None if residual is None else residual.contiguous()
-    arguments = (
+    profiled(
+        "few_rows",
+        run,
         torch.get_num_threads(),
         x.numel() // K,
         N,
@@ -86,11 +86,6 @@ def few_rows(
         _address(residual),
         out.data_ptr(),
     )
-    if profiler._is_profiler_enabled:
-        with profiler.record_function(NAME):
-            run(*arguments)
-    else:
-        run(*arguments)
     return out
 
 

@@ -5,9 +5,13 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 constexpr int BYTES = 64, ACCUMULATORS = 24;
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
 constexpr int BYTES = 32, ACCUMULATORS = 8;
 #elif defined(__ARM_NEON)
 constexpr int BYTES = 16, ACCUMULATORS = 24;
@@ -39,13 +43,29 @@ static inline float wide(float x) { return x; }
 static inline float wide(int8_t x) { return x; }
 static inline float wide(bf16 x) { return floats(Words{} + (uint32_t(x.bits) << 16))[0]; }
 
+// Integers in fewer bits become wide. The processor has an instruction for each, which gcc does not find by itself.
+#if defined(__AVX512F__)
+static inline Integers integers(const int8_t* p) { return (Integers)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)); }
+static inline Integers integers(const uint8_t* p) { return (Integers)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)); }
+static inline Integers integers(const uint16_t* p) {
+    return (Integers)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
+}
+#elif defined(__AVX2__)
+static inline Integers integers(const int8_t* p) { return (Integers)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)); }
+static inline Integers integers(const uint8_t* p) { return (Integers)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)); }
+static inline Integers integers(const uint16_t* p) {
+    return (Integers)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
+}
+#else
+template <class T>
+static inline Integers integers(const T* p) {
+    return __builtin_convertvector(*reinterpret_cast<const typename Vector<T>::type*>(p), Integers);
+}
+#endif
+
 static inline Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
-static inline Floats load(const bf16* p) {
-    return floats(__builtin_convertvector(*reinterpret_cast<const Vector<uint16_t>::type*>(p), Words) << 16);
-}
-static inline Floats load(const int8_t* p) {
-    return __builtin_convertvector(*reinterpret_cast<const Vector<int8_t>::type*>(p), Floats);
-}
+static inline Floats load(const bf16* p) { return floats(Words(integers(&p->bits)) << 16); }
+static inline Floats load(const int8_t* p) { return __builtin_convertvector(integers(p), Floats); }
 
 static inline void store(float* p, Floats x) { *reinterpret_cast<Floats*>(p) = x; }
 static inline void store(bf16* p, Floats x) {  // to the nearest, of two the even one; a NaN stays one
@@ -72,18 +92,29 @@ static inline void store(T* p, Floats x, int64_t count) {
     std::copy(some, some + count, p);
 }
 
-static inline float sum(Floats x) {
-    for (int width = LANES / 2; width; width /= 2)
-        for (int i = 0; i < width; i++) x[i] += x[i + width];
-    return x[0];
+// The sum of all lanes: of a vector's halves, and of their halves, down to one.
+template <int COUNT>
+struct Some {
+    typedef float type __attribute__((vector_size(COUNT * sizeof(float))));
+};
+template <int COUNT>
+static inline float sum_of(typename Some<COUNT>::type x) {
+    if constexpr (COUNT == 2) {
+        return x[0] + x[1];
+    } else {
+        typename Some<COUNT / 2>::type halves[2];
+        std::memcpy(halves, &x, sizeof x);
+        return sum_of<COUNT / 2>(halves[0] + halves[1]);
+    }
 }
+static inline float sum(Floats x) { return sum_of<LANES>(x); }
 
 // Loaded once for all that follows: a compiler that sees it in memory loads it for each use.
 template <class V>
 static inline void in_register(V& x) {
 #if defined(__AVX512F__)
     asm("" : "+v"(x));
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
     asm("" : "+x"(x));
 #endif
 }

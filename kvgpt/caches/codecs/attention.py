@@ -3,19 +3,17 @@
 Scales multiply scores and weights, never vectors. Shapes: H heads of queries, G times the K heads of keys; S tokens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
 
-from kvgpt.attention import sdpa
-from kvgpt.caches.codecs.base import LOOP, Codec, Kept
-from kvgpt.compiling import Compiled
+from kvgpt.caches.codecs.base import Codec, Kept
+from kvgpt.native import attention as native
 
 TILE = 256  # tokens attended at a time: their float copy stays in a core's own cache
-LEAST = 2**18  # numbers of K: with fewer, calling what is compiled costs as much as it saves, and compiling never pays
+LEAST = 2**18  # numbers of K: with fewer, a loop saves little, and compiling it never pays
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,15 @@ class Side:
 Held = Sequence[tuple[Side, Kept]]  # of K and V: parts (count, B, K, S, ...)
 
 
-def pays(q: Tensor, heads: int, tokens: int) -> bool:
-    """Whether one pass for q (B, H, 1, D) over so many heads and tokens is worth its call; it has no gradients."""
-    return q.size(0) * heads * tokens * q.size(3) >= LEAST and not torch.is_grad_enabled()
+def passes(q: Tensor, keys: str | None, values: str | None, heads: int, tokens: int) -> native.Loop | None:
+    """What attends with q (B, H, 1, D) in one pass over so many heads and tokens, kept as these types of
+    :mod:`kvgpt.native.attention`; None where nothing does, or is not worth its call. It has no gradients.
+    """
+    if q.size(2) > 1 or q.device.type != "cpu" or torch.is_grad_enabled():
+        return None
+    if q.size(0) * heads * tokens * q.size(3) < LEAST:
+        return None
+    return native.loop(keys, values, q.dtype, q.size(3))
 
 
 def in_tiles(q: Tensor, held: Held) -> Tensor:
@@ -57,42 +61,10 @@ def in_tiles(q: Tensor, held: Held) -> Tensor:
     return (sums / total).reshape(q.shape).to(q.dtype)
 
 
-def in_one_pass(q: Tensor, held: Held) -> Tensor:
-    """The same, compiled: codes become numbers in registers, and each is read once."""
-    sides = tuple((type(side.codec), side.count) for side, _ in held)
-    return _one_pass(sides, q.size(-1), q.dtype)(q, *(part for _, kept in held for part in kept.values()))
-
-
-def vectors_in_one_pass(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same over vectors k, v (B, K, S, D) in 16 bits, kept as they are."""
-    return _vectors(q.size(1), q.size(-1), k.dtype)(q, k, v)
-
-
-@cache
-def _one_pass(sides: tuple[tuple[type[Codec], int], ...], head_dim: int, dtype: torch.dtype) -> Callable[..., Tensor]:
-    own = [Side("", codec(head_dim), count) for codec, count in sides]
-
-    def held(parts: Sequence[Tensor]) -> Held:
-        left = iter(parts)
-        return [(side, {name: next(left) for name in side.codec.room()}) for side in own]
-
-    def attend(q: Tensor, *parts: Tensor) -> Tensor:
-        (keys, k), (values, v) = _each(held(parts))
-        weights, total = _weights(keys.scores(_grouped(q, k), k, LOOP))
-        return (values.mix(weights, v, LOOP) / total).reshape(q.shape).to(q.dtype)
-
-    count = sum(len(side.codec.room()) for side in own)
-    return Compiled(attend, [(0,), *[(1, 3)] * count], otherwise=lambda q, *parts: in_tiles(q, held(parts)))
-
-
-@cache
-def _vectors(heads: int, head_dim: int, dtype: torch.dtype) -> Callable[..., Tensor]:
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        x = _grouped(q, {"vectors": k})
-        weights, total = _weights(LOOP.dot(x, k.to(x.dtype)))
-        return (LOOP.mix(weights, v.to(x.dtype)) / total).reshape(q.shape).to(q.dtype)
-
-    return Compiled(attend, [(0,), (0, 2), (0, 2)], otherwise=sdpa)
+def in_one_pass(run: native.Loop, q: Tensor, held: Held) -> Tensor:
+    """The same through what :func:`passes`: codes become numbers in registers, and each is read once."""
+    k, v = (list(kept.values()) for _, kept in _each(held))
+    return native.attend(run, q, k, v)
 
 
 def _each(held: Held) -> Iterator[tuple[Codec, dict[str, Tensor]]]:
@@ -111,9 +83,3 @@ def _grouped(q: Tensor, kept: Kept) -> Tensor:
 
 def _tokens(kept: Kept) -> int:
     return next(iter(kept.values())).size(2)
-
-
-def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """A softmax (B, K, G, S) before its division, and the divisor (B, K, G, 1): no loop over values divides."""
-    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
-    return weights, weights.sum(dim=-1, keepdim=True)

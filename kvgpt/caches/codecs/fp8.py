@@ -26,6 +26,7 @@ UNIT = 16
 class Fp8(Scaled):
     """Codes from -448 to 448, the numbers of e4m3: sixteenths of the scale."""
 
+    native = "Scaled<fp8>"
     error_bound = (1 + 2**-11) * UNIT / LARGEST  # half the distance of the largest codes; of rows in the normal range
     largest = LARGEST / UNIT
     narrow = torch.uint8

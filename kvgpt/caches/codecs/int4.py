@@ -15,7 +15,7 @@ size leaves four bits unused. With D = 64 a vector takes 36 bytes, 0.28125 of bf
 import torch
 from torch import Tensor
 
-from kvgpt.caches.codecs.base import MATRIX, Codec, Kept, Products
+from kvgpt.caches.codecs.base import Codec, Kept
 from kvgpt.caches.codecs.half import TINY, rounded_down, rounded_up
 
 LEVELS = 15
@@ -25,6 +25,7 @@ MIDDLE = 8
 class Int4(Codec):
     """Codes from 0 to 15, with the scale and the minimum of each vector."""
 
+    native = "Int4"
     symmetric = False  # the range of -x is that of x turned around, but m is rounded down in both
     error_bound = (1 + 2**-10) * (1 + 2**-11) / LEVELS  # half a scale, of a range of twice the largest; both rounded
 
@@ -49,16 +50,16 @@ class Int4(Codec):
         scale, minimum = (kept[name].to(wide).unsqueeze(-1) for name in ("scales", "minima"))  # each (..., 1)
         return torch.cat(self._halves(kept["codes"]), dim=-1).to(wide).mul_(scale).add_(minimum).to(dtype)
 
-    def scores(self, q: Tensor, kept: Kept, products: Products = MATRIX) -> Tensor:
+    def scores(self, q: Tensor, kept: Kept) -> Tensor:
         scale, middle = self._middle(kept, q.dtype)  # each (..., 1, S)
         low, high = self._centred(kept, q.dtype)
         half = low.size(-1)
-        dots = products.dot(q[..., :half], low) + products.dot(q[..., half:], high)  # (..., G, S)
+        dots = q[..., :half] @ low.mT + q[..., half:] @ high.mT  # (..., G, S)
         return dots * scale + q.sum(dim=-1, keepdim=True) * middle
 
-    def mix(self, weights: Tensor, kept: Kept, products: Products = MATRIX) -> Tensor:
+    def mix(self, weights: Tensor, kept: Kept) -> Tensor:
         scale, middle = self._middle(kept, weights.dtype)
-        sums = torch.cat([products.mix(weights * scale, half) for half in self._centred(kept, weights.dtype)], dim=-1)
+        sums = torch.cat([weights * scale @ half for half in self._centred(kept, weights.dtype)], dim=-1)
         return sums + (weights * middle).sum(dim=-1, keepdim=True)
 
     def _middle(self, kept: Kept, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ LEVELS = 127
 class Int8(Scaled):
     """Codes from -127 to 127."""
 
+    native = "Scaled<int8_t>"
     error_bound = (1 + 2**-11) / (2 * LEVELS)  # half a scale, rounded up to fp16 at most; of rows in its normal range
     largest = LEVELS
     narrow = torch.int8

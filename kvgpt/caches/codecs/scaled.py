@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kvgpt.caches.codecs.base import MATRIX, Codec, Kept, Products
+from kvgpt.caches.codecs.base import Codec, Kept
 from kvgpt.caches.codecs.half import HUGE, TINY
 
 
@@ -43,9 +43,9 @@ class Scaled(Codec):
         wide = torch.promote_types(dtype, torch.float32)
         return (self.numbers(kept["codes"], wide) * kept["scales"].to(wide).unsqueeze(-1)).to(dtype)
 
-    def scores(self, q: Tensor, kept: Kept, products: Products = MATRIX) -> Tensor:
-        return products.dot(q, self.numbers(kept["codes"], q.dtype)) * kept["scales"].to(q.dtype).unsqueeze(-2)
+    def scores(self, q: Tensor, kept: Kept) -> Tensor:
+        return q @ self.numbers(kept["codes"], q.dtype).mT * kept["scales"].to(q.dtype).unsqueeze(-2)
 
-    def mix(self, weights: Tensor, kept: Kept, products: Products = MATRIX) -> Tensor:
+    def mix(self, weights: Tensor, kept: Kept) -> Tensor:
         dtype = weights.dtype
-        return products.mix(weights * kept["scales"].to(dtype).unsqueeze(-2), self.numbers(kept["codes"], dtype))
+        return weights * kept["scales"].to(dtype).unsqueeze(-2) @ self.numbers(kept["codes"], dtype)
