@@ -9,7 +9,7 @@ import kvgpt
 from kvgpt import compiling
 from kvgpt.attention import matmul
 from kvgpt.caches.codecs import attention
-from kvgpt.caches.codecs.attention import Side, in_one_pass, in_tiles, passes
+from kvgpt.caches.codecs.attention import Side, in_one_pass, in_tiles
 from kvgpt.caches.codecs.fp8 import Fp8
 from kvgpt.caches.codecs.int4 import Int4
 from kvgpt.caches.codecs.int8 import Int8
@@ -21,7 +21,7 @@ from kvgpt.registry import resolve
 
 LACKING = compiling.uncompilable(torch.device("cpu"))
 needs_a_compiler = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
-HEAD_DIM = 32
+HEAD_DIM = 33  # odd, and more than a register holds
 DTYPES = [torch.float32, torch.bfloat16]
 # Rows, tokens, room and groups: less than a vector, a tile and some, stretches that several threads share.
 SIZES = [(1, 1, 1, 1), (3, 5, 9, 1), (2, 131, 300, 1), (1, 1000, 1001, 2), (1, 129, 129, 3)]
@@ -140,9 +140,6 @@ def test_gradients_named_paths_prompts_and_what_no_loop_reads_take_the_plain_way
         cache, q = filled(variant, torch.bfloat16, 5)
         assert torch.is_grad_enabled() and cache.attend_held(0, q).isfinite().all()
     assert not calls
-    q = torch.ones(1, 1, 1, HEAD_DIM - 8)
-    with torch.inference_mode():
-        assert passes(q, Int8.native, Int8.native, 1, 9) is None, "no multiple of what fills a register"
 
 
 @needs_a_compiler

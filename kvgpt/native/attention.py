@@ -17,7 +17,6 @@ from kvgpt.native.build import library, profiled
 
 NUMBERS = {torch.float32: "float", torch.bfloat16: "bf16"}
 VECTORS = {dtype: f"Plain<{number}>" for dtype, number in NUMBERS.items()}  # what holds them as they are
-MULTIPLE = 32  # of which head_dim is one: codes of four bits fill half as many lanes, of which no register has over 16
 
 Loop = Callable[..., None]
 
@@ -36,7 +35,7 @@ def loop(keys: str | None, values: str | None, dtype: torch.dtype, head_dim: int
     """What attends to keys and values that are kept as these types of attention.cpp, with queries of ``dtype``; None
     where nothing does here.
     """
-    if not keys or not values or dtype not in NUMBERS or head_dim % MULTIPLE:
+    if not keys or not values or dtype not in NUMBERS:
         return None
     made = library("attention", NUMBER=NUMBERS[dtype], KEYS=keys, VALUES=values, D=str(head_dim))
     if made is None:

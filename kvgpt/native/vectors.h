@@ -81,15 +81,22 @@ template <class T>
 static inline Floats load(const T* p, int64_t count) {
     if (count >= LANES) return load(p);
     T some[LANES] = {};
-    std::copy(p, p + count, some);
+    for (int64_t i = 0; i < count; i++) some[i] = p[i];
     return load(some);
+}
+template <class T>
+static inline Integers integers(const T* p, int64_t count) {
+    if (count >= LANES) return integers(p);
+    T some[LANES] = {};
+    for (int64_t i = 0; i < count; i++) some[i] = p[i];
+    return integers(some);
 }
 template <class T>
 static inline void store(T* p, Floats x, int64_t count) {
     if (count >= LANES) return store(p, x);
     T some[LANES];
     store(some, x);
-    std::copy(some, some + count, p);
+    for (int64_t i = 0; i < count; i++) p[i] = some[i];
 }
 
 // The sum of all lanes: of a vector's halves, and of their halves, down to one.
@@ -111,7 +118,7 @@ static inline float sum(Floats x) { return sum_of<LANES>(x); }
 
 // Loaded once for all that follows: a compiler that sees it in memory loads it for each use.
 template <class V>
-static inline void in_register(V& x) {
+static inline void in_register([[maybe_unused]] V& x) {
 #if defined(__AVX512F__)
     asm("" : "+v"(x));
 #elif defined(__AVX2__)
