@@ -1,4 +1,4 @@
-"""The loops in C++ on processors with narrower registers than this one may have: the same answers, without a warning."""
+"""The loops in C++ on processors with narrower registers than this one has: the same answers, without a warning."""
 
 import platform
 
