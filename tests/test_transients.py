@@ -105,7 +105,7 @@ def test_a_served_sequence_ends_at_exactly_the_context(variant, context):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_logits_are_not_copied_to_another_dtype(dtype):
     config = kvgpt.GPTConfig(n_layer=1, n_head=1, n_embd=8, vocab_size=40_000, block_size=8)
-    model = strategies.model(config, 0, getattr(torch, dtype)).prepare(rows=2)
+    model = strategies.model(config, 0, getattr(torch, dtype)).prepare(rows=10)
     need = transients.serving(config, kvgpt.Variant.parse("v1"), dtype, 8, 7)
     made = [
         attempt(loads.serving(lambda n: kvgpt.Engine(model, "v1", n), 8), n, HostMemory(10**9), 0) for n in (10, 30)
