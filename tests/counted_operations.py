@@ -11,8 +11,8 @@ ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "pow", "exp", "tanh", "sin", "
 REDUCTIONS = {"sum": 1, "amax": 1, "linalg_vector_norm": 1, "aminmax": 2}
 # Numbers move, are made, compared, lose their sign or change their type.
 MOVING = """
-    _local_scalar_dense _to_copy _unsafe_view abs alias arange as_strided bitwise_and bitwise_not bitwise_or bmm cat clone
-    copy detach embedding empty empty_like expand fill full full_like gt index index_put lift_fresh logical_not lt
+    _local_scalar_dense _to_copy _unsafe_view abs alias arange as_strided bitwise_and bitwise_not bitwise_or bmm cat
+    clone copy detach embedding empty empty_like expand fill full full_like gt index index_put lift_fresh logical_not lt
     masked_fill mm new_empty new_full ones permute select slice split split_with_sizes squeeze stack t to transpose tril
     unbind unsqueeze view where zero zeros zeros_like __and__ __ilshift__ __ior__ __lshift__ __or__ __rshift__
 """
