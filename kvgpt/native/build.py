@@ -21,6 +21,8 @@ def library(name: str, **types: str) -> ctypes.CDLL | None:
     if uncompilable(torch.device("cpu")) is not None:
         return None
     macros = [f"#define {macro} {type_}\n" for macro, type_ in types.items()]
+    # What is kept goes by its source: machines of several kinds may share a folder.
+    macros.append(f"// for {torch.backends.cpu.get_cpu_capability()}\n")
     parts = [files(__package__).joinpath(part).read_text("utf-8") for part in ("vectors.h", f"{name}.cpp")]
     try:
         return _compiled("".join([*macros, *parts]))
