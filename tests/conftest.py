@@ -20,6 +20,19 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def nothing_is_compiled_yet():
+    """Loops in C++ are looked for anew, before and after."""
+    from kvgpt.native import attention, build, rows
+
+    known = (attention.loop, rows.loop, build.library)
+    for kept in known:
+        kept.cache_clear()
+    yield
+    for kept in known:
+        kept.cache_clear()
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")

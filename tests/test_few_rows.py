@@ -147,15 +147,6 @@ def test_more_rows_are_the_models(monkeypatch):
         assert torch.equal(found, model(ids))
 
 
-@pytest.fixture
-def nothing_is_compiled_yet():
-    for kept in (rows.loop, build.library):
-        kept.cache_clear()
-    yield
-    for kept in (rows.loop, build.library):
-        kept.cache_clear()
-
-
 @pytest.mark.usefixtures("nothing_is_compiled_yet", "small_weights_are_large_enough")
 def test_without_a_compiler_the_model_serves(monkeypatch):
     model = strategies.model(CONFIGS["plain"], seed=3).float()

