@@ -86,6 +86,14 @@ def test_every_output_is_one_threads(threads):
 
 
 @needs_a_compiler
+def test_rows_may_lie_anyhow():
+    x, weight, residual = drawn(torch.float32, (33, 2), (50, 33), (50, 2))
+    with torch.inference_mode():
+        found = few_rows(x.t(), weight, residual=residual.t())
+        torch.testing.assert_close(found, F.linear(x.t(), weight) + residual.t())
+
+
+@needs_a_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_huge_tiny_or_no_number_comes_out_as_of_plain_torch(dtype):
     x = torch.tensor([[-1e4, -200.0, -20.0, -0.0, 1e-30, 20.0, 200.0, 1e4, torch.inf, torch.nan]], dtype=dtype)

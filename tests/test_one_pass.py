@@ -94,6 +94,15 @@ def test_a_row_that_is_no_number_is_seen_and_huge_and_tiny_ones_are_read(codec):
         assert bool(found.isnan().all()) == math.isnan(factor)
 
 
+@needs_a_compiler
+def test_no_kind_of_nan_is_rounded_to_a_number():
+    side, q = Side("", Int8(HEAD_DIM), 2), drawn(1, 1, 1, HEAD_DIM).bfloat16()
+    parts = side.codec.encode(drawn(2, 1, 1, 5, HEAD_DIM))
+    parts["scales"].view(torch.int16)[:, :, :, 3] = 0x7FFF
+    run = native.loop(Int8.native, Int8.native, torch.bfloat16, HEAD_DIM)
+    assert in_one_pass(run, q, [(side, parts)]).isnan().all()
+
+
 def filled(variant, dtype, tokens):
     shape = kvgpt.KVShape(1, 2, 2, HEAD_DIM, tokens, dtype, torch.device("cpu"))
     cache = resolve(variant).cache(shape)
