@@ -1,7 +1,7 @@
 """Attention of one query a row over what a cache holds, vectors or codes, in one pass over it: one call.
 
 Codes become numbers in registers, scales multiply scores and weights, and the softmax is accumulated tile by tile. What
-it computes, :func:`kvgpt.caches.codecs.attention.in_tiles` says in plain PyTorch.
+it computes, ``in_tiles`` of kvgpt/caches/codecs/attention.py says in plain PyTorch.
 
 Shapes: B rows; H heads of queries, a multiple of the K of keys; S tokens; D head_dim.
 """
