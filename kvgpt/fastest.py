@@ -22,7 +22,7 @@ def fastest(model: GPT, policy: Policy) -> Steps | Graphed:
     device = model.kv_shape(1, 1).device
     if device.type != "cuda":
         looped = fusible(model) and all(map(pays, multiplied(model)))
-        return Steps(Fused(model, rows, rows.MOST_ROWS, tuple(rows.DTYPES)) if looped else model, policy)
+        return Steps(Fused(model, rows, rows.MOST_ROWS, rows.DTYPES) if looped else model, policy)
     if not fusible(model):
         return Chunked(model, policy)
     return Graphed(Chunked(_fused(model, device), policy), CudaGraphs(device))

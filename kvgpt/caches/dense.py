@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kvgpt.attention import sdpa
 from kvgpt.caches.base import KVShape
-from kvgpt.caches.codecs.attention import passes
+from kvgpt.caches.codecs.attention import loop_for
 from kvgpt.caches.decoding import DecodingStorage
 from kvgpt.native import attention as native
 
@@ -38,7 +38,7 @@ class DenseCache(DecodingStorage):
 
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         kept = native.VECTORS.get(self.shape.dtype) if self.attention is sdpa else None
-        run = passes(q, kept, kept, self.shape.n_head, self.filled(layer))
+        run = loop_for(q, kept, kept, self.shape.n_head, self.filled(layer))
         if run is None:
             return super().attend_held(layer, q)
         k, v = self.read(layer)

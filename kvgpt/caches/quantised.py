@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kvgpt.caches.base import KVShape, Storage
-from kvgpt.caches.codecs.attention import TILE, Side, in_one_pass, in_tiles, passes
+from kvgpt.caches.codecs.attention import TILE, Side, in_one_pass, in_tiles, loop_for
 from kvgpt.caches.codecs.base import Codec
 from kvgpt.caches.decoding import DecodingStorage
 
@@ -106,7 +106,7 @@ class CodedCache(DecodingStorage, QuantisedCache):
     def attend_held(self, layer: int, q: Tensor) -> Tensor:
         held = self.filled(layer)
         keys, values = (vars(codec).get("native") for codec in (self.keys, self.values))
-        run = passes(q, keys, values, self.shape.n_head, held)
+        run = loop_for(q, keys, values, self.shape.n_head, held)
         if q.size(2) > 1 or (held <= self.at_once and run is None):  # in fewer calls
             return super().attend_held(layer, q)
         kept = [(side, self._kept(side, layer, slice(held))) for side in self.sides]

@@ -9,7 +9,6 @@
 #include <vector>
 
 constexpr int TILE = 128;  // tokens whose scores are held at a time
-constexpr int AHEAD = 4096;
 
 // Where a side of a layer lies, and how far a row, a head and a token are from the next; codes have parts beside them,
 // one number a token, which lie as `part_row` and `part_head` say.

@@ -13,9 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from kvgpt.native.build import library, profiled
+from kvgpt.native.build import NUMBERS, library, profiled
 
-NUMBERS = {torch.float32: "float", torch.bfloat16: "bf16"}
 VECTORS = {dtype: f"Plain<{number}>" for dtype, number in NUMBERS.items()}  # what holds them as they are
 
 Loop = Callable[..., None]

@@ -10,6 +10,7 @@ from torch.autograd import profiler
 
 from kvgpt.compiling import uncompilable, warn_of
 
+NUMBERS = {torch.float32: "float", torch.bfloat16: "bf16"}  # as vectors.h calls them
 FLAGS = ("-ffp-contract=fast",)  # a product and a sum are one instruction, which rounds once
 
 

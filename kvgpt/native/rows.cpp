@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-constexpr int AHEAD = 4096;  // bytes from where a stream is read to where it is asked for: a page
 constexpr int MOST_STREAMS = 8;
 
 // How a stretch of a weight meets one of x: STEP numbers at a time.

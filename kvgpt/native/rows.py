@@ -1,8 +1,8 @@
 """Products of a few rows with a weight as it lies, and what stands before and after them in a layer: one call each.
 
-A decode step reads every weight once and multiplies it by a row or a few. Here both cores read it in streams, each line
-asked for a page ahead, and LayerNorm, GELU, bias and residual are part of the loop: they would be calls of their own,
-each as long as the reading of some hundred kilobytes. Sums are in float32, and rounded once, where a loop ends.
+A decode step reads every weight once and multiplies it by a row or a few. Here every core reads it in streams, each
+line asked for a page ahead, and LayerNorm, GELU, bias and residual are part of the loop: they would be calls of their
+own, each as long as the reading of some hundred kilobytes. Sums are in float32, and rounded once, where a loop ends.
 
 Shapes: N and K a weight's. On a CPU that multiplies pairs of bfloat16, what is normed is rounded before it is
 multiplied where there are several rows, as a layer of the model rounds it.
@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kvgpt.native.build import library, profiled
+from kvgpt.native.build import NUMBERS, library, profiled
 
 MOST_ROWS = 8  # beyond, a product is bound by its arithmetic, and blocks of the weight serve it better
-DTYPES = {torch.float32: "float", torch.bfloat16: "bf16"}
-WEIGHTS = {**DTYPES, torch.int8: "int8_t"}
+DTYPES = tuple(NUMBERS)
+WEIGHTS = {**NUMBERS, torch.int8: "int8_t"}
 
 Norm = tuple[Tensor, Tensor, float]  # weight (K,), bias (K,), epsilon
 
@@ -31,7 +31,7 @@ def loop(weight: torch.dtype, dtype: torch.dtype) -> Callable[..., None] | None:
     """What multiplies a weight of that dtype where all else is of ``dtype``, or None where nothing does here."""
     if weight not in WEIGHTS or dtype not in DTYPES or weight not in (dtype, torch.int8):
         return None
-    made = library("rows", WEIGHT=WEIGHTS[weight], NUMBER=DTYPES[dtype])
+    made = library("rows", WEIGHT=WEIGHTS[weight], NUMBER=NUMBERS[dtype])
     return None if made is None else _typed(made)
 
 

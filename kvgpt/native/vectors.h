@@ -20,6 +20,7 @@ constexpr int BYTES = 16, ACCUMULATORS = 8;
 #endif
 constexpr int LANES = BYTES / sizeof(float);
 constexpr int LINE = 64;  // bytes that memory gives at a time
+constexpr int AHEAD = 4096;  // bytes from where a stream is read to where it is asked for: a page
 
 template <class T>
 struct Vector {

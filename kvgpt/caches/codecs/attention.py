@@ -30,7 +30,7 @@ class Side:
 Held = Sequence[tuple[Side, Kept]]  # of K and V: parts (count, B, K, S, ...)
 
 
-def passes(q: Tensor, keys: str | None, values: str | None, heads: int, tokens: int) -> native.Loop | None:
+def loop_for(q: Tensor, keys: str | None, values: str | None, heads: int, tokens: int) -> native.Loop | None:
     """What attends with q (B, H, 1, D) in one pass over so many heads and tokens, kept as these types of
     :mod:`kvgpt.native.attention`; None where nothing does, or is not worth its call. It has no gradients.
     """
@@ -62,7 +62,7 @@ def in_tiles(q: Tensor, held: Held) -> Tensor:
 
 
 def in_one_pass(run: native.Loop, q: Tensor, held: Held) -> Tensor:
-    """The same through what :func:`passes`: codes become numbers in registers, and each is read once."""
+    """The same through its :func:`loop_for`: codes become numbers in registers, and each is read once."""
     k, v = (list(kept.values()) for _, kept in _each(held))
     return native.attend(run, q, k, v)
 
