@@ -6,13 +6,13 @@ Lines of strict JSON: a header, which says what run this is, then entries of pyt
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kvgpt import strict_json
+from kvgpt import strict_json, whole
 
 SCHEMA = 1
 SUFFIX = ".journal.jsonl"
@@ -146,6 +146,14 @@ def resume(results: Path, opening: Mapping[str, Any]) -> tuple["Writer", Mapping
     return open_writer(path, found.nbytes), found.entries
 
 
+def drop(path: Path, names: Collection[str]) -> None:
+    """Take cases out of a journal, which is written whole or not at all."""
+    found = read(path)
+    if found is not None:
+        lines = [found.header, *(entry for name, entry in found.entries.items() if name not in names)]
+        whole.write(path, "".join(map(_line, lines)))
+
+
 class Writer:
     """Appends lines, each on disk when :meth:`append` returns; a line that does not fit leaves no trace.
 
@@ -158,7 +166,7 @@ class Writer:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Write one line; OSError where there is no room, with the file as it was."""
-        data = json.dumps(strict_json.plain(line), allow_nan=False).encode() + b"\n"
+        data = _line(line).encode()
         rest = memoryview(data)
         try:
             while rest:
@@ -176,6 +184,10 @@ class Writer:
     def _cut(self) -> None:
         self.file.truncate(self.end)
         self.file.seek(self.end)
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    return json.dumps(strict_json.plain(line), allow_nan=False) + "\n"
 
 
 def open_writer(path: Path, keep: int = 0) -> Writer:

@@ -68,6 +68,33 @@ def test_a_pass_that_fails_ends_the_run_with_its_exit_code_and_resume_goes_on(pr
     )
 
 
+def test_what_met_a_slower_machine_in_one_pass_is_measured_again_and_nothing_else(project):
+    project.trouble("pulse", "v1 8 2 1 1")
+    result = project.run("--kvgpt-repeats=2", "-k", "8")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["pass 1/2 met a slower machine in 1 case: measured again"])
+    assert project.ran() == [CASES[0], CASES[1], CASES[1], CASES[0], CASES[0]] and project.names() == CASES[:2]
+    metrics = [entry["extra_info"]["kvgpt"]["metrics"] for entry in project.entries()]
+    assert [len(one["per_token_latency"]["processes"]) for one in metrics] == [2, 2]
+    journaled = journal.read(project.path / "out.json.passes" / "pass1.json.journal.jsonl")
+    pulses = {name: one["extra_info"]["kvgpt"]["details"]["pulse"]["work"] for name, one in journaled.entries.items()}
+    assert pulses == {CASES[1]: 1.0, CASES[0]: 1.0}
+
+
+def test_a_machine_that_stays_slow_takes_twice_the_passes_at_most(project):
+    project.trouble("pulse", "v1 8 1 2 2 2 2 2 2")
+    result = project.run("--kvgpt-repeats=2", "-k", "8")
+    assert result.ret == 0 and project.names() == CASES[:2]
+    assert project.ran() == [CASES[0], CASES[1], CASES[1], CASES[0], CASES[0], CASES[0]]
+    assert result.stdout.str().count("pass 2/2 met a slower machine in 1 case: measured again") == 2
+
+
+def test_where_every_pass_is_as_slow_none_is_slower(project):
+    project.trouble("pulse", "v1 8 2 2 2 2")
+    assert project.run("--kvgpt-repeats=2", "-k", "8").ret == 0
+    assert project.ran() == [CASES[0], CASES[1], CASES[1], CASES[0]]
+
+
 def test_ctrl_c_reaches_the_pass_and_ends_both(project):
     project.trouble("parent", "v2 8")
     result = project.run("--kvgpt-repeats=2", "-k", "8", fresh_process=True)
@@ -121,5 +148,5 @@ def test_a_passs_own_options_come_last_but_before_what_is_no_option(project, pyt
     given = [*config.invocation_params.args]
     at = given.index("--")
     one = ["--kvgpt-repeats=1", f"--benchmark-json={folder / 'pass1.json'}"]
-    assert made._arguments(1) == [*given[:at], *one, "--", *given[at + 1 :]]
-    assert made._arguments(2)[at + 2 : at + 4] == ["-p", "kvgpt.measure.backwards"]
+    assert made._arguments(1, resume=False) == [*given[:at], *one, "--", *given[at + 1 :]]
+    assert made._arguments(2, resume=False)[at + 2 : at + 4] == ["-p", "kvgpt.measure.backwards"]

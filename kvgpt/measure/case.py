@@ -18,7 +18,10 @@ class Watch(Protocol):
 
 
 class Case:
-    """``begin`` says which case this is; ``end`` or ``failed`` writes its record into ``extra_info``."""
+    """``begin`` says which case this is; ``end`` or ``failed`` writes its record into ``extra_info``.
+
+    ``details`` are what is known meanwhile of how its figures come about; ``end`` adds its own.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Case:
         self.variant, self.canonical = variant, canonical
         self.workload = dict(workload)
         self.family = ""
+        self.details: dict[str, Any] = {}
         self._extra_info, self._watch, self._floors = extra_info, watch, floors
         self._doubts, self._before = tuple(doubts), watch.read()
 
@@ -58,7 +62,7 @@ class Case:
         self.workload |= fields
         around = self._watch.details(self._before, after)
         doubts = [*self._doubts, *notes, *self._watch.notes(self._before, after)]
-        self._write(metrics, doubts, {**(details or {}), **around})
+        self._write(metrics, doubts, {**self.details, **(details or {}), **around})
         for claim in claims:
             self._floors.judge(self._extra_info["kvgpt"], claim)
 

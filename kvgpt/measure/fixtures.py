@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from kvgpt.engine import Engine
 from kvgpt.fastest import fastest
 from kvgpt.measure import clocks, lockstep, subject, turns
 from kvgpt.measure.calibration import Answer, calibrate
+from kvgpt.measure.calm import Gauge, of_processor
 from kvgpt.measure.case import Case
 from kvgpt.measure.clock_lock import locked
 from kvgpt.measure.device import last_level_cache
@@ -164,8 +166,20 @@ def bill_of(model: GPT, settings: Settings, variant: str) -> Callable[[int], Bil
     return lambda batch_size: bill(model.config, recipe, settings.dtype, batch_size, ranks, model.coded)
 
 
+@pytest.fixture(scope="session")
+def gauge(pytestconfig: pytest.Config, settings: Settings, model: GPT) -> Gauge | None:
+    """Tells whether the processors are calm; None on a GPU, and where others measure in turns with this process or
+    together with it, which would choose other moments.
+    """
+    if settings.device != "cpu" or pytestconfig.pluginmanager.hasplugin(turns.NAME):
+        return None
+    return of_processor(reads_memory=model.nbytes > (last_level_cache() or inf))
+
+
 @pytest.fixture
-def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings, ranks: Ranks) -> Callable[..., Timed]:
+def time_of(
+    pytestconfig: pytest.Config, benchmark: Any, case: Case, settings: Settings, ranks: Ranks, gauge: Gauge | None
+) -> Callable[..., Timed]:
     """``time_of(body, setup, times)``: the seconds of ``body``, by the run's clocks and with the run's effort.
 
     A case of which each round measures as much as ``times`` rounds of others may take as many times as long. ``least``
@@ -183,7 +197,9 @@ def time_of(pytestconfig: pytest.Config, benchmark: Any, settings: Settings, ran
             setup()
             ranks.wait()
 
-        return timed(benchmark, body, effort, clock, host, ready, least, turn)
+        made = timed(benchmark, body, effort, clock, host, ready, least, turn, gauge)
+        case.details |= made.details
+        return made
 
     return measure
 

@@ -1,6 +1,7 @@
 """Passes: ``--kvgpt-repeats N`` runs N fresh processes one after another, every second one backwards, and folds them.
 
 What differs between processes (memory layout, clocks, neighbours) does not show within one. The parent measures none.
+A case that met a slower machine in one pass than in others, as its pulses tell, is measured again, whatever it took.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from kvgpt import journal
-from kvgpt.measure import child, turns
+from kvgpt.measure import calm, child, turns
 from kvgpt.measure.folding import fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
@@ -73,16 +74,12 @@ class Passes:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         try:
             for number in self._numbers():
-                code = self._run(number)
-                if code:
-                    reason = f"pass {number} of {self.count} ended with exit code {code}: see {self._log(number)}"
-                    pytest.exit(reason, returncode=code if code > 0 else 128 - code)  # of a signal, as shells have it
+                self._run(number, self.resume)
+            self._run_slower_again()
             session.testscollected = self._fold()
         except (OSError, ValueError) as error:
             pytest.exit(f"{self.results}: {error}", returncode=pytest.ExitCode.TESTS_FAILED)
-        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None:
-            terminal.write_line(f"{session.testscollected} cases of {self.count} passes are in {self.results}")
+        self._say(f"{session.testscollected} cases of {self.count} passes are in {self.results}")
         return True
 
     def _make_room(self) -> None:
@@ -95,28 +92,51 @@ class Passes:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def _run(self, number: int) -> int:
-        """One pass in a process of its own; its exit code. After Ctrl-C, what it has is on disk."""
-        command = [sys.executable, "-m", "pytest", *self._arguments(number)]
-        with self._log(number).open("ab" if self.resume else "wb") as log:
+    def _run_slower_again(self) -> None:
+        """Of the pass with most of them, time after time: all passes together take twice the processes at most."""
+        for _ in self._numbers():
+            passes = [journal.read(journal.beside(self._json(number))) for number in self._numbers()]
+            slower = calm.slower([{} if one is None else one.entries for one in passes])
+            number, names = max(enumerate(slower, 1), key=lambda one: len(one[1]))
+            if not names:
+                return
+            cases = "case" if len(names) == 1 else "cases"
+            self._say(f"pass {number}/{self.count} met a slower machine in {len(names)} {cases}: measured again")
+            journal.drop(journal.beside(self._json(number)), names)
+            self._run(number, resume=True)
+
+    def _run(self, number: int, resume: bool) -> None:
+        """One pass in a process of its own, or what its journal lacks of it. One that fails ends the run; after Ctrl-C,
+        what it has is on disk.
+        """
+        command = [sys.executable, "-m", "pytest", *self._arguments(number, resume)]
+        with self._log(number).open("ab" if resume else "wb") as log:
             (code,) = child.run(
                 child.Command(command, self.config.invocation_params.dir, log, partial(self._relay, number))
             )
-            return code
+        if code:
+            reason = f"pass {number} of {self.count} ended with exit code {code}: see {self._log(number)}"
+            pytest.exit(reason, returncode=code if code > 0 else 128 - code)  # of a signal, as shells have it
 
-    def _arguments(self, number: int) -> list[str]:
+    def _arguments(self, number: int, resume: bool) -> list[str]:
         """Those of this run, and after them those that are the pass's own: of what is given twice the last counts."""
         given = list(map(str, self.config.invocation_params.args))
         own = ["--kvgpt-repeats=1", f"--benchmark-json={self._json(number)}"]
+        if resume and not self.resume:
+            own.append("--kvgpt-resume")
         if number % 2 == 0:
             own += ["-p", "kvgpt.measure.backwards"]
         end = given.index("--") if "--" in given else len(given)
         return [*given[:end], *own, *given[end:]]
 
     def _relay(self, number: int, line: str) -> None:
-        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None and re.match(LINE, line):
-            terminal.write_line(f"pass {number}/{self.count} {line}")
+        if re.match(LINE, line):
+            self._say(f"pass {number}/{self.count} {line}")
+
+    def _say(self, line: str) -> None:
+        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.write_line(line)
             terminal.flush()
 
     def _fold(self) -> int:

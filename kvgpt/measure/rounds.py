@@ -1,14 +1,18 @@
 """Rounds: as many as the grid asks for, then more until the median is known well enough or time is up.
 
 A machine that is shared has moments. Rounds of one moment agree with each other, and not with the next; so they cover a
-span, however well they agree, and those that count are spread over it. See :mod:`kvgpt.measure.turns`.
+span, however well they agree, and those that count are spread over it, where the machine was calm. See
+:mod:`kvgpt.measure.calm` and :mod:`kvgpt.measure.turns`.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
+from kvgpt.measure.calm import LONGEST, Gauge, Moments
 from kvgpt.measure.turns import Alone, Turn
 from kvgpt.record import metric
 from kvgpt.statistics import median, median_interval
@@ -35,13 +39,14 @@ class Timed:
     """Seconds of each round that counts by the device's clock and by the host's, and what the first round returned.
 
     Both lists are empty where pytest-benchmark was told not to time. ``kept`` has the places of these rounds among all
-    runs of the body, warm-ups included.
+    runs of the body, warm-ups included; ``details`` say how calm the machine was.
     """
 
     seconds: Sequence[float]
     host: Sequence[float]
     result: Any
     kept: Sequence[int] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def of_rounds(self, noted: Sequence[Noted]) -> list[Noted]:
         """Of what the body noted each time that it ran, that of the rounds that count."""
@@ -79,15 +84,18 @@ def timed(
     setup: Callable[[], object] = lambda: None,
     least: float = 0.0,
     turn: Turn | None = None,
+    gauge: Gauge | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timed:
     """Run ``body`` in pytest-benchmark's pedantic mode, ``setup`` untimed before each round.
 
     ``clock`` must be the timer of the benchmark's marker. Warm-ups take at most half of ``effort.seconds``, and after
     the first no round begins that would not end in time; a round that takes ``least`` seconds at best, beyond that
-    time, is not warmed up. ``turn`` is taken with another process that measures the same. ``now`` says what time it is.
+    time, is not warmed up. ``turn`` is taken with another process that measures the same. Rounds count where ``gauge``
+    finds the machine calm, and a case may last longer to have enough of them. ``now`` says what time it is.
     """
-    turn, watch = turn or Alone(), list[float]()
+    turn, gauge = turn or Alone(), gauge or Gauge({})
+    places, starts, walls = count(), list[float](), deque[float](maxlen=MOST)
 
     def ready() -> None:
         turn.rest()
@@ -95,39 +103,48 @@ def timed(
 
     def before() -> None:  # what it returned, pytest-benchmark would take for arguments
         ready()
-        watch.append(host())
+        starts.append(host())
 
     def after() -> None:
-        watch.append(host())
+        ended(benchmark.stats.stats.data[-1], host() - starts.pop())
+
+    def ended(seconds: float, wall: float) -> None:
+        by_now = max(effort.rounds, most * min(1.0, (spent() - begun) / turn.span))
+        moments.add(next(places), seconds, wall, by_now)
+        walls.append(wall)
 
     def spent() -> float:
         return now() - turn.waited
 
     if benchmark.disabled:
         return Timed((), (), benchmark.pedantic(body, setup=before))
-    begun, longest, ran = spent(), 0.0, 0
+    begun, longest = spent(), 0.0
     for _ in range(turn.agreed(effort.warmup if least <= effort.seconds else 0)):
-        longest, ran = max(longest, _round(body, setup, host, host)[0]), ran + 1
+        longest = max(longest, _round(body, setup, host, host)[0])
+        next(places)
         if turn.agreed(spent() - begun > effort.seconds / 2):
             break
-    begun = spent()
+    moments, begun = Moments(gauge, now), spent()
     fit = int(effort.seconds / longest) if longest else 1  # without a warm-up nothing is known yet
     rounds, most = turn.agreed(max(1, min(effort.rounds, fit))), MOST * effort.rounds
     result = benchmark.pedantic(body, setup=before, teardown=after, rounds=rounds)
-    samples = benchmark.stats.stats.data
-    walls = [end - start for start, end in zip(watch[::2], watch[1::2], strict=True)]
-    kept, ran = list(range(ran, ran + rounds)), ran + rounds
     while True:
-        covered = spent() - begun
-        possible = covered + median(walls) <= effort.seconds
-        if not turn.again(possible and not (covered >= turn.span and _enough(samples, effort)), possible):
-            return Timed(samples, walls, result, kept)
-        seconds, wall = _round(body, ready, clock, host)
-        if len(samples) < most * min(1.0, covered / turn.span):
-            benchmark.stats.update(seconds)
-            walls.append(wall)
-            kept.append(ran)
-        ran += 1
+        covered, usual = spent() - begun, median(walls)
+        calm = [one.seconds for one in moments.calm]
+        needed = max(1, min(effort.rounds, int(effort.seconds / usual)))
+        patience = min(LONGEST, gauge.patience) if len(calm) < needed else 0.0
+        possible = covered + usual <= effort.seconds + patience
+        if not turn.again(possible and not (covered >= turn.span and _enough(calm, effort)), possible):
+            break
+        ended(*_round(body, ready, clock, host))
+    moments.end(most)
+    gauge.patience = max(0.0, gauge.patience - max(0.0, covered - effort.seconds))
+    counted = moments.counted(needed)
+    seconds = benchmark.stats.stats.data
+    seconds[:] = [one.seconds for one in counted]
+    return Timed(
+        seconds, [one.wall for one in counted], result, [one.place for one in counted], moments.details(counted)
+    )
 
 
 def _enough(samples: Sequence[float], effort: Effort) -> bool:

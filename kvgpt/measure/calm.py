@@ -1,0 +1,155 @@
+"""Calm: whether the processor is as fast as it has been in this run, as pulses between the rounds of a case tell.
+
+A core that shares its units with a stranger's thread is up to twice as slow, and memory that others read, too, is
+slower: for seconds at a time, and no counter of the kernel's says so. A pulse is a little work of the kinds that a step
+is made of. Rounds count where the pulses before and after them took about as long as the best of the run: they are
+chosen by their pulses alone, never by how long they took.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from statistics import median
+from typing import Any
+
+import torch
+
+from kvgpt.measure.roof import MIB
+
+LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
+MOMENT = 0.05  # s between two pulses, unless one round takes longer
+LONGEST, IN_ALL = 10.0, 60.0  # s that a case, and a run, may last beyond its time to find moments that are calm
+DISPATCHED, COMPUTED = 300, 6  # operations in a pulse, of which each takes 2 us, and 70 us
+CHUNK = 32_768  # elements that torch gives a thread at the least
+READ = 64 * MIB  # bytes
+WARM_UPS = 5
+Pulse = Mapping[str, float]  # kind of work -> seconds
+
+
+class Gauge:
+    """Takes pulses, and knows the best of each kind of work. Without ``work`` every moment is calm."""
+
+    def __init__(
+        self, work: Mapping[str, Callable[[], object]], clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._work, self._clock = work, clock
+        self.best = dict.fromkeys(work, inf)
+        self.patience = IN_ALL if work else 0.0
+        for _ in range(WARM_UPS):
+            self.pulse()
+
+    def pulse(self) -> Pulse:
+        """Do all of the work once; how long each kind of it took."""
+        taken = {}
+        for kind, run in self._work.items():
+            begun = self._clock()
+            run()
+            taken[kind] = self._clock() - begun
+            self.best[kind] = min(self.best[kind], taken[kind])
+        return taken
+
+    def slowness(self, pulse: Pulse) -> float:
+        """Times the best of the run so far that the slowest kind of work took."""
+        return max((seconds / self.best[kind] for kind, seconds in pulse.items()), default=1.0)
+
+
+def of_processor(reads_memory: bool) -> Gauge:
+    """A gauge of the cores that torch uses, and of memory where what is measured reads more than caches hold."""
+    threads = torch.get_num_threads()
+    few, many = torch.zeros(8, 8), torch.zeros(threads * CHUNK)
+    work: dict[str, Callable[[], object]] = {
+        "dispatch": partial(_times, DISPATCHED, lambda: few.add_(0)),
+        "cores": partial(_times, COMPUTED, lambda: torch.sin(many, out=many)),
+    }
+    if reads_memory:
+        block = torch.ones(READ // 4)  # float32
+        work["memory"] = block.amax
+    return Gauge(work)
+
+
+def _times(count: int, operation: Callable[[], object]) -> None:
+    for _ in range(count):
+        operation()
+
+
+def slower(passes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Of each pass, entries by name, the cases in which it met a slower machine than the calmest pass did."""
+    best = dict[tuple[str, str], float]()
+    for name, kind, seconds in (one for entries in passes for one in _pulses(entries)):
+        best[name, kind] = min(seconds, best.get((name, kind), inf))
+    slow = [[name for name, kind, seconds in _pulses(one) if seconds > LIMIT * best[name, kind]] for one in passes]
+    return [list(dict.fromkeys(names)) for names in slow]
+
+
+def _pulses(entries: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    for name, entry in entries.items():
+        for kind, seconds in entry["extra_info"]["kvgpt"].get("details", {}).get("pulse", {}).items():
+            yield name, kind, seconds
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round: its place among all runs of the body, its seconds by two clocks, and the moment that it fell into."""
+
+    place: int
+    seconds: float
+    wall: float
+    moment: int
+
+
+class Moments:
+    """The rounds of one case, and the pulses that part them into moments."""
+
+    def __init__(self, gauge: Gauge, now: Callable[[], float]) -> None:
+        self._gauge, self._now, self._since = gauge, now, now()
+        self._pulses = [gauge.pulse()]
+        self._latest, self.calm, self._others = list[Round](), list[Round](), list[Round]()
+        self._ran = self._ran_calm = 0
+
+    def add(self, place: int, seconds: float, wall: float, most: float) -> None:
+        """A round has ended; ``most`` of the calm ones, and of the others, are kept by now."""
+        self._latest.append(Round(place, seconds, wall, len(self._pulses) - 1))
+        if not self._gauge.best or self._now() - self._since >= MOMENT:
+            self.end(most)
+
+    def end(self, most: float) -> None:
+        """Take the pulse that ends a moment and begins the next."""
+        if self._gauge.best:
+            best = dict(self._gauge.best)
+            self._pulses.append(self._gauge.pulse())
+            if self._gauge.best != best:  # the machine is faster than it seemed
+                self._others += [one for one in self.calm if not self._is_calm(one)]
+                self.calm = [one for one in self.calm if self._is_calm(one)]
+        calm = all(map(self._is_calm, self._latest))
+        self._ran += len(self._latest)
+        self._ran_calm += calm * len(self._latest)
+        kept = self.calm if calm else self._others
+        kept += self._latest[: max(0, int(most) - len(kept))]
+        self._latest.clear()
+        self._since = self._now()
+
+    def counted(self, least: int) -> list[Round]:
+        """The calm rounds in their order; or, where those are fewer than ``least``, so many of the calmest."""
+        counted = self.calm
+        if len(counted) < least:
+            counted = sorted([*self.calm, *self._others], key=self._slowness)[:least]
+        return sorted(counted, key=lambda one: one.place)
+
+    def details(self, counted: Sequence[Round]) -> dict[str, Any]:
+        """For a record: the share of all rounds that were calm, and of those that count the median pulse, by kind."""
+        if not self._gauge.best:
+            return {}
+        pulses = [pulse for one in counted for pulse in self._around(one)]
+        medians = {kind: median(pulse[kind] for pulse in pulses) for kind in self._gauge.best}
+        return {"calm_share": self._ran_calm / self._ran, "pulse": medians}
+
+    def _around(self, one: Round) -> list[Pulse]:
+        return self._pulses[one.moment : one.moment + 2]
+
+    def _slowness(self, one: Round) -> float:
+        return max(map(self._gauge.slowness, self._around(one)))
+
+    def _is_calm(self, one: Round) -> bool:
+        return self._slowness(one) <= LIMIT

@@ -1,0 +1,149 @@
+"""Calm: which moments of a machine count, told by pulses and never by what is measured in them."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fake_clock import FakeClock
+from test_rounds import Bench
+
+from kvgpt.measure import calm
+from kvgpt.measure.calm import LIMIT, LONGEST, MOMENT, Gauge, of_processor, slower
+from kvgpt.measure.rounds import timed
+
+PULSE = 0.001  # s, on a machine that is calm
+
+
+class Machine:
+    """A clock, and how many times slower than at best everything is, by the time; ``body`` takes ``seconds``.
+
+    Its gauge has seen the best of it.
+    """
+
+    def __init__(self, slowness, seconds=0.01):
+        self.clock, self.slowness, self.seconds = FakeClock(), lambda now: 1.0, seconds
+        self.gauge = Gauge({"work": lambda: self._take(PULSE)}, self.clock)
+        self.clock.now, self.slowness = 0.0, slowness
+
+    def _take(self, seconds):
+        self.clock.advance(seconds * self.slowness(self.clock.now))
+
+    def run(self, **effort):
+        settings = SimpleNamespace(**{"warmup": 0, "rounds": 6, "precision": 0.02, "seconds": 5.0} | effort)
+        bench = Bench(self.clock)
+        body = lambda: self._take(self.seconds)  # noqa: E731 -- beside what it stands for
+        found = timed(bench, body, settings, self.clock, self.clock, gauge=self.gauge, now=self.clock)
+        assert bench.stats.stats.data == found.seconds, "pytest-benchmark has the rounds that count"
+        return found
+
+
+def alternating(slow, period=1.0):
+    """Calm for one half of each period, from its beginning."""
+    return lambda now: slow if now % period >= period / 2 else 1.0
+
+
+def test_rounds_of_slow_moments_do_not_count():
+    machine = Machine(alternating(1.7))
+    found = machine.run(rounds=60)
+    assert len(found.seconds) >= 60 and found.seconds == pytest.approx([0.01] * len(found.seconds))
+    assert found.kept == sorted(set(found.kept)) and found.kept[-1] > len(found.kept), "others ran between them"
+    assert 0.4 < found.details["calm_share"] < 0.9
+    assert found.details["pulse"] == {"work": pytest.approx(PULSE)}
+
+
+def test_what_is_a_little_slower_is_calm_as_well():
+    found = Machine(alternating(0.98 * LIMIT)).run(rounds=60)
+    assert found.details["calm_share"] == 1.0 and len({round(one, 4) for one in found.seconds}) == 2
+
+
+def test_rounds_are_chosen_by_pulses_and_not_by_what_they_took():
+    machine = Machine(lambda now: 1.0)
+    taken = [0.01, 0.05]
+
+    def body():
+        machine.clock.advance(taken[int(machine.clock.now * 2) % 2])
+
+    settings = SimpleNamespace(warmup=0, rounds=30, precision=0.02, seconds=5.0)
+    found = timed(
+        Bench(machine.clock), body, settings, machine.clock, machine.clock, gauge=machine.gauge, now=machine.clock
+    )
+    assert {round(one, 6) for one in found.seconds} == set(taken), "slow rounds of calm moments count like any other"
+
+
+def test_a_case_waits_for_calm_moments_but_not_for_long():
+    waits = Machine(lambda now: 1.8 if now < 4.0 else 1.0)
+    found = waits.run(seconds=1.0)
+    assert found.seconds == pytest.approx([0.01] * len(found.seconds)) and 4.0 < waits.clock.now < 5.0
+    assert waits.gauge.patience == pytest.approx(calm.IN_ALL - (waits.clock.now - 1.0), abs=0.1)
+    never = Machine(lambda now: 1.8)
+    found = never.run(seconds=1.0)
+    assert 1.0 + LONGEST - 0.1 < never.clock.now < 1.0 + LONGEST + 0.1
+    assert found.details["calm_share"] == 0.0 and found.details["pulse"]["work"] == pytest.approx(1.8 * PULSE)
+    assert len(found.seconds) == 6, "of moments that are all alike, as many as the grid asks for"
+    for _ in range(10):
+        never.run(seconds=1.0)
+    begun = never.clock.now
+    never.run(seconds=1.0)
+    assert never.clock.now - begun < 1.1 and never.gauge.patience >= 0.0, "a run's patience comes to an end"
+
+
+def test_where_no_moment_is_calm_the_calmest_count():
+    machine = Machine(lambda now: 2.0 if now < 0.6 else 1.5 if now < 0.8 else 3.0)
+    found = machine.run(seconds=0.5, rounds=10)
+    assert found.seconds == pytest.approx([0.015] * 10)
+
+
+def test_a_machine_that_turns_out_faster_makes_earlier_moments_slow():
+    machine = Machine(lambda now: 1.0)
+    machine.gauge.best["work"] = 10 * PULSE
+    machine.gauge.pulse()
+    assert machine.gauge.best == {"work": PULSE}
+    late = Machine(lambda now: 1.6 if now < 0.4 else 1.0)
+    late.gauge.best["work"] = 1.6 * PULSE  # all that it has seen so far
+    found = late.run(rounds=60)
+    assert found.seconds == pytest.approx([0.01] * len(found.seconds))
+
+
+def test_the_pulse_that_counts_is_the_slower_of_the_two_around_a_round():
+    machine = Machine(lambda now: 1.0, seconds=MOMENT)
+    moments = calm.Moments(machine.gauge, machine.clock)
+    machine.clock.advance(MOMENT)
+    machine.slowness = lambda now: 2.0
+    moments.add(0, MOMENT, MOMENT, 100)
+    machine.slowness = lambda now: 1.0
+    machine.clock.advance(MOMENT)
+    moments.add(1, MOMENT, MOMENT, 100)
+    machine.clock.advance(MOMENT)
+    moments.add(2, MOMENT, MOMENT, 100)
+    assert [one.place for one in moments.calm] == [2] == [one.place for one in moments.counted(1)]
+
+
+def test_without_work_every_round_counts_and_nothing_is_said():
+    gauge = Gauge({})
+    assert gauge.pulse() == {} and gauge.slowness({}) == 1.0 and gauge.patience == 0.0
+    moments = calm.Moments(gauge, FakeClock())
+    for place in range(3):
+        moments.add(place, 1.0, 1.0, 2)
+    assert [one.place for one in moments.counted(1)] == [0, 1] and moments.details(moments.calm) == {}
+
+
+@pytest.mark.parametrize("reads_memory", [False, True])
+def test_a_processor_is_gauged_by_what_a_step_is_made_of(reads_memory):
+    gauge = of_processor(reads_memory)
+    kinds = ["dispatch", "cores", *["memory"] * reads_memory]
+    assert list(gauge.best) == kinds == list(gauge.pulse()) and all(0 < best < 1.0 for best in gauge.best.values())
+    assert gauge.slowness(gauge.best) == 1.0 and gauge.slowness({**gauge.best, "cores": 3 * gauge.best["cores"]}) == 3.0
+    with torch.no_grad():
+        assert gauge.pulse().keys() == gauge.best.keys()
+
+
+def entry(**pulse):
+    return {"extra_info": {"kvgpt": {"details": {"pulse": pulse}}}}
+
+
+def test_of_passes_the_cases_that_met_a_slower_machine():
+    calm_pass = {"a": entry(dispatch=1.0, cores=1.0), "b": entry(dispatch=3.0, cores=1.0), "c": entry()}
+    slow_pass = {"a": entry(dispatch=1.0, cores=1.3), "b": entry(dispatch=3.7, cores=1.2), "d": entry(dispatch=9.0)}
+    bare = {"extra_info": {"kvgpt": {}}}
+    assert slower([calm_pass, slow_pass, {"a": bare}]) == [[], ["a"], []], "each case beside itself"
+    assert slower([slow_pass, calm_pass]) == [["a"], []] and slower([{}, {}]) == [[], []]
