@@ -127,14 +127,23 @@ def test_without_work_every_round_counts_and_nothing_is_said():
     assert [one.place for one in moments.counted(1)] == [0, 1] and moments.details(moments.calm) == {}
 
 
-@pytest.mark.parametrize("reads_memory", [False, True])
-def test_a_processor_is_gauged_by_what_a_step_is_made_of(reads_memory):
-    gauge = of_processor(reads_memory)
-    kinds = ["dispatch", "cores", *["memory"] * reads_memory]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
+    monkeypatch.setattr(calm, "READ", 6000)
+    weights = [torch.zeros(1000, dtype=dtype), torch.zeros(50, 20, dtype=dtype).T, torch.zeros(40, 50, dtype=dtype)]
+    read, amax = [], torch.Tensor.amax
+    monkeypatch.setattr(torch.Tensor, "amax", lambda one: (read.append(one.nbytes), amax(one)))
+    gauge = of_processor(torch.nn.Parameter(one, requires_grad=False) for one in weights)
+    kinds = ["dispatch", "cores", "memory"]
     assert list(gauge.best) == kinds == list(gauge.pulse()) and all(0 < best < 1.0 for best in gauge.best.values())
-    assert gauge.slowness(gauge.best) == 1.0 and gauge.slowness({**gauge.best, "cores": 3 * gauge.best["cores"]}) == 3.0
-    with torch.no_grad():
-        assert gauge.pulse().keys() == gauge.best.keys()
+    assert gauge.slowness(gauge.best) == 1.0
+    assert gauge.slowness({**gauge.best, "cores": 3 * gauge.best["cores"]}) == pytest.approx(3.0)
+    size = dtype.itemsize
+    assert read[-2:] == [1000 * size, min(2000 * size, 6000 - 1000 * size)]
+
+
+def test_a_gauge_reads_weights_that_are_trained():
+    assert of_processor([torch.nn.Parameter(torch.ones(8))]).pulse()["memory"] > 0
 
 
 def entry(**pulse):

@@ -7,14 +7,14 @@ chosen by their pulses alone, never by how long they took.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kvgpt.measure.roof import MIB
 
@@ -23,7 +23,7 @@ MOMENT = 0.05  # s between two pulses, unless one round takes longer
 LONGEST, IN_ALL = 10.0, 60.0  # s that a case, and a run, may last beyond its time to find moments that are calm
 DISPATCHED, COMPUTED = 300, 6  # operations in a pulse, of which each takes 2 us, and 70 us
 CHUNK = 32_768  # elements that torch gives a thread at the least
-READ = 64 * MIB  # bytes
+READ = 64 * MIB  # bytes of weights in a pulse, at most
 WARM_UPS = 5
 Pulse = Mapping[str, float]  # kind of work -> seconds
 
@@ -55,23 +55,20 @@ class Gauge:
         return max((seconds / self.best[kind] for kind, seconds in pulse.items()), default=1.0)
 
 
-def of_processor(reads_memory: bool) -> Gauge:
-    """A gauge of the cores that torch uses, and of memory where what is measured reads more than caches hold."""
-    threads = torch.get_num_threads()
-    few, many = torch.zeros(8, 8), torch.zeros(threads * CHUNK)
-    work: dict[str, Callable[[], object]] = {
-        "dispatch": partial(_times, DISPATCHED, lambda: few.add_(0)),
-        "cores": partial(_times, COMPUTED, lambda: torch.sin(many, out=many)),
-    }
-    if reads_memory:
-        block = torch.ones(READ // 4)  # float32
-        work["memory"] = block.amax
-    return Gauge(work)
-
-
-def _times(count: int, operation: Callable[[], object]) -> None:
-    for _ in range(count):
-        operation()
+def of_processor(weights: Iterable[Tensor]) -> Gauge:
+    """A gauge of the cores that torch uses, and of where they read the first of these weights from: caches or memory."""
+    few, many, read, left = torch.zeros(8, 8), torch.zeros(torch.get_num_threads() * CHUNK), list[Tensor](), READ
+    for one in weights:
+        if left and one.is_contiguous():
+            read.append(one.detach().view(-1).view(torch.int8)[:left])
+            left -= len(read[-1])
+    return Gauge(
+        {
+            "dispatch": lambda: [few.add_(0) for _ in range(DISPATCHED)],
+            "cores": lambda: [torch.sin(many, out=many) for _ in range(COMPUTED)],
+            "memory": lambda: [one.amax() for one in read],
+        }
+    )
 
 
 def slower(passes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
