@@ -22,7 +22,7 @@ class Machine:
 
     def __init__(self, slowness, seconds=0.01):
         self.clock, self.slowness, self.seconds = FakeClock(), lambda now: 1.0, seconds
-        self.gauge = Gauge({"work": lambda: self._take(PULSE)}, self.clock)
+        self.gauge = Gauge({"work": lambda: self._take(PULSE)}, clock=self.clock)
         self.clock.now, self.slowness = 0.0, slowness
 
     def _take(self, seconds):
@@ -102,6 +102,15 @@ def test_a_machine_that_turns_out_faster_makes_earlier_moments_slow():
     late.gauge.best["work"] = 1.6 * PULSE  # all that it has seen so far
     found = late.run(rounds=60)
     assert found.seconds == pytest.approx([0.01] * len(found.seconds))
+
+
+def test_what_a_case_leaves_near_the_cores_is_no_measure_for_the_next():
+    clock, seconds = FakeClock(), {"cores": 1.0, "memory": 1.0}
+    work = {kind: lambda kind=kind: clock.advance(seconds[kind]) for kind in seconds}
+    gauge = Gauge(work, of_a_case=["memory"], clock=clock)
+    seconds |= {"cores": 2.0, "memory": 2.0}
+    calm.Moments(gauge, clock)
+    assert gauge.best == {"cores": 1.0, "memory": 2.0}
 
 
 def test_the_pulse_that_counts_is_the_slower_of_the_two_around_a_round():

@@ -7,7 +7,7 @@ chosen by their pulses alone, never by how long they took.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import median
@@ -32,9 +32,13 @@ class Gauge:
     """Takes pulses, and knows the best of each kind of work. Without ``work`` every moment is calm."""
 
     def __init__(
-        self, work: Mapping[str, Callable[[], object]], clock: Callable[[], float] = time.perf_counter
+        self,
+        work: Mapping[str, Callable[[], object]],
+        of_a_case: Collection[str] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._work, self._clock = work, clock
+        """How fast the work ``of_a_case`` is depends on what else is done, so that its best is that of each case."""
+        self._work, self._of_a_case, self._clock = work, of_a_case, clock
         self.best = dict.fromkeys(work, inf)
         self.patience = IN_ALL if work else 0.0
         for _ in range(WARM_UPS):
@@ -50,13 +54,17 @@ class Gauge:
             self.best[kind] = min(self.best[kind], taken[kind])
         return taken
 
+    def begin_case(self) -> None:
+        """Forget what another case left near the cores."""
+        self.best |= dict.fromkeys(self._of_a_case, inf)
+
     def slowness(self, pulse: Pulse) -> float:
-        """Times the best of the run so far that the slowest kind of work took."""
+        """Times the best so far that the slowest kind of work took."""
         return max((seconds / self.best[kind] for kind, seconds in pulse.items()), default=1.0)
 
 
 def of_processor(weights: Iterable[Tensor]) -> Gauge:
-    """A gauge of the cores that torch uses, and of where they read the first of these weights from: caches or memory."""
+    """A gauge of the cores that torch uses, and of caches and memory, from which they read the first of these weights."""
     few, many, read, left = torch.zeros(8, 8), torch.zeros(torch.get_num_threads() * CHUNK), list[Tensor](), READ
     for one in weights:
         if left and one.is_contiguous():
@@ -67,7 +75,8 @@ def of_processor(weights: Iterable[Tensor]) -> Gauge:
             "dispatch": lambda: [few.add_(0) for _ in range(DISPATCHED)],
             "cores": lambda: [torch.sin(many, out=many) for _ in range(COMPUTED)],
             "memory": lambda: [one.amax() for one in read],
-        }
+        },
+        of_a_case=["memory"],
     )
 
 
@@ -100,6 +109,7 @@ class Moments:
     """The rounds of one case, and the pulses that part them into moments."""
 
     def __init__(self, gauge: Gauge, now: Callable[[], float]) -> None:
+        gauge.begin_case()
         self._gauge, self._now, self._since = gauge, now, now()
         self._pulses = [gauge.pulse()]
         self._latest, self.calm, self._others = list[Round](), list[Round](), list[Round]()
