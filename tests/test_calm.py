@@ -142,7 +142,7 @@ def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
     weights = [torch.zeros(1000, dtype=dtype), torch.zeros(50, 20, dtype=dtype).T, torch.zeros(40, 50, dtype=dtype)]
     read, amax = [], torch.Tensor.amax
     monkeypatch.setattr(torch.Tensor, "amax", lambda one: (read.append(one.nbytes), amax(one)))
-    gauge = of_processor(torch.nn.Parameter(one, requires_grad=False) for one in weights)
+    gauge = of_processor((torch.nn.Parameter(one, requires_grad=False) for one in weights), fit_a_cache=True)
     kinds = ["dispatch", "cores", "memory"]
     assert list(gauge.best) == kinds == list(gauge.pulse()) and all(0 < best < 1.0 for best in gauge.best.values())
     assert gauge.slowness(gauge.best) == 1.0
@@ -152,7 +152,15 @@ def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
 
 
 def test_a_gauge_reads_weights_that_are_trained():
-    assert of_processor([torch.nn.Parameter(torch.ones(8))]).pulse()["memory"] > 0
+    assert of_processor([torch.nn.Parameter(torch.ones(8))], fit_a_cache=False).pulse()["memory"] > 0
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_weights_that_fit_a_cache_are_read_as_fast_as_a_case_leaves_them_there(fit):
+    gauge = of_processor([torch.ones(8)], fit_a_cache=fit)
+    best = dict(gauge.best)
+    gauge.begin_case()
+    assert gauge.best == best | ({"memory": float("inf")} if fit else {})
 
 
 def entry(**pulse):

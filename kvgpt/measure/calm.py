@@ -63,8 +63,8 @@ class Gauge:
         return max((seconds / self.best[kind] for kind, seconds in pulse.items()), default=1.0)
 
 
-def of_processor(weights: Iterable[Tensor]) -> Gauge:
-    """A gauge of the cores that torch uses, and of caches and memory, from which they read the first of these weights."""
+def of_processor(weights: Iterable[Tensor], fit_a_cache: bool) -> Gauge:
+    """A gauge of the cores that torch uses, and of the memory or caches from which they read the first weights."""
     few, many, read, left = torch.zeros(8, 8), torch.zeros(torch.get_num_threads() * CHUNK), list[Tensor](), READ
     for one in weights:
         if left and one.is_contiguous():
@@ -76,7 +76,7 @@ def of_processor(weights: Iterable[Tensor]) -> Gauge:
             "cores": lambda: [torch.sin(many, out=many) for _ in range(COMPUTED)],
             "memory": lambda: [one.amax() for one in read],
         },
-        of_a_case=["memory"],
+        of_a_case=["memory"] if fit_a_cache else [],
     )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -172,7 +173,7 @@ def gauge(pytestconfig: pytest.Config, settings: Settings, model: GPT) -> Gauge 
     """
     if settings.device != "cpu" or pytestconfig.pluginmanager.hasplugin(turns.NAME):
         return None
-    return of_processor(model.parameters())
+    return of_processor(model.parameters(), fit_a_cache=model.nbytes <= (last_level_cache() or inf))
 
 
 @pytest.fixture
