@@ -6,7 +6,7 @@ Lines of strict JSON: a header, which says what run this is, then entries of pyt
 import fcntl
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,12 +146,12 @@ def resume(results: Path, opening: Mapping[str, Any]) -> tuple["Writer", Mapping
     return open_writer(path, found.nbytes), found.entries
 
 
-def drop(path: Path, names: Collection[str]) -> None:
-    """Take cases out of a journal, which is written whole or not at all."""
+def keep(results: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Have the journal beside ``results`` hold these entries and no others; it is written whole or not at all."""
+    path = beside(results)
     found = read(path)
     if found is not None:
-        lines = [found.header, *(entry for name, entry in found.entries.items() if name not in names)]
-        whole.write(path, "".join(map(_line, lines)))
+        whole.write(path, "".join(map(_line, [found.header, *entries])))
 
 
 class Writer:

@@ -9,6 +9,7 @@ from test_rounds import Bench
 
 from kvgpt.measure import calm
 from kvgpt.measure.calm import LIMIT, LONGEST, MOMENT, Gauge, of_processor, slower
+from kvgpt.measure.roof import SIZES, Roof
 from kvgpt.measure.rounds import timed
 
 PULSE = 0.001  # s, on a machine that is calm
@@ -161,6 +162,15 @@ def test_weights_that_fit_a_cache_are_read_as_fast_as_a_case_leaves_them_there(f
     best = dict(gauge.best)
     gauge.begin_case()
     assert gauge.best == best | ({"memory": float("inf")} if fit else {})
+
+
+def test_pulses_that_read_memory_are_probes_of_it():
+    gauge = of_processor([torch.ones(1000)], fit_a_cache=False)
+    gauge.best["memory"] = 0.5
+    found = Roof(read={1024: 1.0, SIZES["cpu"][-1]: 7000.0})
+    found.raise_to(gauge.roof())
+    assert found.read == {1024: 1.0, SIZES["cpu"][-1]: 8000.0}
+    assert of_processor([torch.ones(1000)], fit_a_cache=True).roof() == Roof() == Gauge({}).roof()
 
 
 def entry(**pulse):

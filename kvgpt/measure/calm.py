@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kvgpt.measure.roof import MIB
+from kvgpt.measure.roof import MIB, SIZES, Roof
 
 LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
 MOMENT = 0.05  # s between two pulses, unless one round takes longer
@@ -36,9 +36,13 @@ class Gauge:
         work: Mapping[str, Callable[[], object]],
         of_a_case: Collection[str] = (),
         clock: Callable[[], float] = time.perf_counter,
+        nbytes: int = 0,
     ) -> None:
-        """How fast the work ``of_a_case`` is depends on what else is done, so that its best is that of each case."""
-        self._work, self._of_a_case, self._clock = work, of_a_case, clock
+        """How fast the work ``of_a_case`` is depends on what else is done, so that its best is that of each case.
+
+        The kind "memory" reads ``nbytes``, where it is there and no cache near the cores holds them.
+        """
+        self._work, self._of_a_case, self._clock, self._nbytes = work, of_a_case, clock, nbytes
         self.best = dict.fromkeys(work, inf)
         self.patience = IN_ALL if work else 0.0
         for _ in range(WARM_UPS):
@@ -57,6 +61,10 @@ class Gauge:
     def begin_case(self) -> None:
         """Forget what another case left near the cores."""
         self.best |= dict.fromkeys(self._of_a_case, inf)
+
+    def roof(self) -> Roof:
+        """How fast pulses read memory at best: they are probes, too, and the nearest to what is measured."""
+        return Roof(read={SIZES["cpu"][-1]: self._nbytes / self.best["memory"]} if self._nbytes else {})
 
     def slowness(self, pulse: Pulse) -> float:
         """Times the best so far that the slowest kind of work took."""
@@ -77,6 +85,7 @@ def of_processor(weights: Iterable[Tensor], fit_a_cache: bool) -> Gauge:
             "memory": lambda: [one.amax() for one in read],
         },
         of_a_case=["memory"] if fit_a_cache else [],
+        nbytes=0 if fit_a_cache else READ - left,
     )
 
 

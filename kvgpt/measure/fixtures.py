@@ -178,7 +178,13 @@ def gauge(pytestconfig: pytest.Config, settings: Settings, model: GPT) -> Gauge 
 
 @pytest.fixture
 def time_of(
-    pytestconfig: pytest.Config, benchmark: Any, case: Case, settings: Settings, ranks: Ranks, gauge: Gauge | None
+    pytestconfig: pytest.Config,
+    benchmark: Any,
+    case: Case,
+    settings: Settings,
+    ranks: Ranks,
+    floors: Floors,
+    gauge: Gauge | None,
 ) -> Callable[..., Timed]:
     """``time_of(body, setup, times)``: the seconds of ``body``, by the run's clocks and with the run's effort.
 
@@ -199,6 +205,8 @@ def time_of(
 
         made = timed(benchmark, body, effort, clock, host, ready, least, turn, gauge)
         case.details |= made.details
+        if gauge is not None:
+            floors.roof.raise_to(gauge.roof())
         return made
 
     return measure

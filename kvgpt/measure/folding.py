@@ -36,10 +36,18 @@ def fold_files(passes: Sequence[Path], results: Path) -> int:
 
     What they say beside their cases is what the first says.
     """
-    found = [strict_json.read(path, recorded.LARGEST_FILE, "a pass") for path in passes]
-    entries = fold([{entry["fullname"]: entry for entry in one["benchmarks"]} for one in found])
-    strict_json.write(results, {**found[0], "benchmarks": entries})
+    entries = fold(list(map(entries_of, passes)))
+    strict_json.write(results, {**_read(passes[0]), "benchmarks": entries})
     return len(entries)
+
+
+def entries_of(path: Path) -> dict[str, Entry]:
+    """The entries of one pass by name."""
+    return {entry["fullname"]: entry for entry in _read(path)["benchmarks"]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return strict_json.read(path, recorded.LARGEST_FILE, "a pass")
 
 
 def _fold(passes: Sequence[Entry | None]) -> dict[str, Any]:

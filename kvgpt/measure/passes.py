@@ -15,7 +15,7 @@ import pytest
 
 from kvgpt import journal
 from kvgpt.measure import calm, child, turns
-from kvgpt.measure.folding import fold, fold_files
+from kvgpt.measure.folding import entries_of, fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
 from kvgpt.options import SETTINGS
@@ -95,14 +95,15 @@ class Passes:
     def _run_slower_again(self) -> None:
         """Of the pass with most of them, time after time: all passes together take twice the processes at most."""
         for _ in self._numbers():
-            passes = [journal.read(journal.beside(self._json(number))) for number in self._numbers()]
-            slower = calm.slower([{} if one is None else one.entries for one in passes])
+            passes = [entries_of(self._json(number)) for number in self._numbers()]
+            slower = calm.slower(passes)
             number, names = max(enumerate(slower, 1), key=lambda one: len(one[1]))
             if not names:
                 return
             cases = "case" if len(names) == 1 else "cases"
             self._say(f"pass {number}/{self.count} met a slower machine in {len(names)} {cases}: measured again")
-            journal.drop(journal.beside(self._json(number)), names)
+            rest = [entry for name, entry in passes[number - 1].items() if name not in names]
+            journal.keep(self._json(number), rest)
             self._run(number, resume=True)
 
     def _run(self, number: int, resume: bool) -> None:
