@@ -139,38 +139,46 @@ def test_without_work_every_round_counts_and_nothing_is_said():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
 def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
-    monkeypatch.setattr(calm, "READ", 6000)
     weights = [torch.zeros(1000, dtype=dtype), torch.zeros(50, 20, dtype=dtype).T, torch.zeros(40, 50, dtype=dtype)]
     read, amax = [], torch.Tensor.amax
     monkeypatch.setattr(torch.Tensor, "amax", lambda one: (read.append(one.nbytes), amax(one)))
-    gauge = of_processor((torch.nn.Parameter(one, requires_grad=False) for one in weights), fit_a_cache=True)
+    gauge = of_processor(torch.nn.Parameter(one, requires_grad=False) for one in weights)
     kinds = ["dispatch", "cores", "memory"]
     assert list(gauge.best) == kinds == list(gauge.pulse()) and all(0 < best < 1.0 for best in gauge.best.values())
     assert gauge.slowness(gauge.best) == 1.0
     assert gauge.slowness({**gauge.best, "cores": 3 * gauge.best["cores"]}) == pytest.approx(3.0)
-    size = dtype.itemsize
-    assert read[-2:] == [1000 * size, min(2000 * size, 6000 - 1000 * size)]
+    assert read[-2:] == [1000 * dtype.itemsize, 2000 * dtype.itemsize], "what is not contiguous would be copied"
 
 
 def test_a_gauge_reads_weights_that_are_trained():
-    assert of_processor([torch.nn.Parameter(torch.ones(8))], fit_a_cache=False).pulse()["memory"] > 0
+    assert of_processor([torch.nn.Parameter(torch.ones(8))]).pulse()["memory"] > 0
 
 
-@pytest.mark.parametrize("fit", [True, False])
-def test_weights_that_fit_a_cache_are_read_as_fast_as_a_case_leaves_them_there(fit):
-    gauge = of_processor([torch.ones(8)], fit_a_cache=fit)
-    best = dict(gauge.best)
-    gauge.begin_case()
-    assert gauge.best == best | ({"memory": float("inf")} if fit else {})
+def test_weights_in_a_cache_are_read_as_fast_as_a_case_leaves_them_there_and_memory_is_a_runs():
+    near, far = of_processor([torch.ones(8)]), of_processor()
+    for gauge in (near, far):
+        gauge.begin_case()
+    assert near.best["memory"] == float("inf") > far.best["memory"] and near.best["cores"] < 1.0
 
 
 def test_pulses_that_read_memory_are_probes_of_it():
-    gauge = of_processor([torch.ones(1000)], fit_a_cache=False)
+    gauge = of_processor()
     gauge.best["memory"] = 0.5
     found = Roof(read={1024: 1.0, SIZES["cpu"][-1]: 7000.0})
     found.raise_to(gauge.roof())
-    assert found.read == {1024: 1.0, SIZES["cpu"][-1]: 8000.0}
-    assert of_processor([torch.ones(1000)], fit_a_cache=True).roof() == Roof() == Gauge({}).roof()
+    assert found.read == {1024: 1.0, SIZES["cpu"][-1]: 2 * SIZES["cpu"][-1]}
+    assert of_processor([torch.ones(1000)]).roof() == Roof() == Gauge({}).roof()
+
+
+def test_a_case_knows_how_fast_memory_was_read_between_the_rounds_that_count():
+    clock, seconds = FakeClock(), iter([4.0] * calm.WARM_UPS + [5.0, 2.0, 2.2, 9.0])
+    gauge = Gauge({"memory": lambda: clock.advance(next(seconds))}, clock=clock, nbytes=110)
+    moments = calm.Moments(gauge, clock)
+    for place in range(3):
+        clock.advance(100.0)
+        moments.add(place, 1.0, 1.0, 10)
+    (one,) = moments.counted(1)
+    assert one.place == 1 and moments.details([one])["read_bandwidth"] == pytest.approx(55.0)
 
 
 def entry(**pulse):

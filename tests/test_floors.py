@@ -9,6 +9,7 @@ from kvgpt import record
 from kvgpt.costs import Demand
 from kvgpt.measure import roof
 from kvgpt.measure.floors import Claim, Floors, work
+from kvgpt.native import rows
 
 
 def sound():
@@ -43,6 +44,18 @@ def test_a_probe_does_the_amount_of_work_that_it_says():
     assert roof.reading("cpu", roof.MIB).amount % roof.MIB == 0
 
 
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_large_block_is_read_by_the_loop_that_decodes_where_there_is_one(compiles, monkeypatch):
+    read = []
+    monkeypatch.setattr(rows, "loop", lambda *dtypes: compiles or None)
+    monkeypatch.setattr(rows, "few_rows", lambda x, block: read.append(block.nbytes))
+    for size in (roof.MIB, roof.STREAMED):
+        probe = roof.reading("cpu", size)
+        probe.run()
+        assert probe.amount % size == 0
+    assert read == ([roof.STREAMED] if compiles else [])
+
+
 def test_what_is_read_near_the_cores_is_not_read_slower_than_memory():
     found = roof.probe("cpu", "float32", time.perf_counter)
     assert found.bandwidth(roof.MIB) >= found.bandwidth(1e12) > 1e8 and found.flops > 1e8
@@ -74,6 +87,17 @@ def test_a_time_gets_its_floor_and_its_fraction():
 def test_the_last_probe_may_lower_a_floor():
     one, early = judged(4.0, sound(), roof.Roof(read={1000: 40.0}, copy=0.0, flops=0.0))
     assert early == pytest.approx(1.0) and one["metrics"]["floor"]["value"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("cache", "floor"), [(100, 2.0), (10**7, 1.0), (None, 1.0)])
+def test_a_time_that_memory_bounds_is_held_to_how_fast_it_was_read_between_its_rounds(cache, floor):
+    one = made(4.0)
+    one["details"] = {"read_bandwidth": 10.0}
+    floors = Floors(sound, cache)
+    floors.judge(one, Claim("per_token_latency", [Demand(0.0, 40.0)], working_set=1e6, share=0.5))
+    floors.finish()
+    record.check(one)
+    assert one["metrics"]["floor"]["value"] == pytest.approx(floor)
 
 
 @pytest.mark.parametrize(("seconds", "ok"), [(0.98, True), (0.96, False)])

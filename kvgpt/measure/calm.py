@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kvgpt.measure.roof import MIB, SIZES, Roof
+from kvgpt.measure.roof import SIZES, Roof, reading
 
 LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
-MOMENT = 0.05  # s between two pulses, unless one round takes longer
+MOMENT, PULSES = 0.05, 10  # s between two pulses, or as many times what they take, unless one round takes longer
 LONGEST, IN_ALL = 10.0, 60.0  # s that a case, and a run, may last beyond its time to find moments that are calm
 DISPATCHED, COMPUTED = 300, 6  # operations in a pulse, of which each takes 2 us, and 70 us
 CHUNK = 32_768  # elements that torch gives a thread at the least
-READ = 64 * MIB  # bytes of weights in a pulse, at most
 WARM_UPS = 5
 Pulse = Mapping[str, float]  # kind of work -> seconds
 
@@ -62,30 +61,33 @@ class Gauge:
         """Forget what another case left near the cores."""
         self.best |= dict.fromkeys(self._of_a_case, inf)
 
+    def bandwidth(self, pulses: Iterable[Pulse]) -> float | None:
+        """B/s at which these pulses read memory at best; None where they read caches, or nothing."""
+        return self._nbytes / min(pulse["memory"] for pulse in pulses) if self._nbytes else None
+
     def roof(self) -> Roof:
-        """How fast pulses read memory at best: they are probes, too, and the nearest to what is measured."""
-        return Roof(read={SIZES["cpu"][-1]: self._nbytes / self.best["memory"]} if self._nbytes else {})
+        """What pulses say of the device: they are probes, too."""
+        best = self.bandwidth([self.best])
+        return Roof(read={SIZES["cpu"][-1]: best} if best else {})
 
     def slowness(self, pulse: Pulse) -> float:
         """Times the best so far that the slowest kind of work took."""
         return max((seconds / self.best[kind] for kind, seconds in pulse.items()), default=1.0)
 
 
-def of_processor(weights: Iterable[Tensor], fit_a_cache: bool) -> Gauge:
-    """A gauge of the cores that torch uses, and of the memory or caches from which they read the first weights."""
-    few, many, read, left = torch.zeros(8, 8), torch.zeros(torch.get_num_threads() * CHUNK), list[Tensor](), READ
-    for one in weights:
-        if left and one.is_contiguous():
-            read.append(one.detach().view(-1).view(torch.int8)[:left])
-            left -= len(read[-1])
+def of_processor(cached: Iterable[Tensor] = ()) -> Gauge:
+    """A gauge of the cores that torch uses, and of the caches they read these weights from; without any, of memory."""
+    few, many = torch.zeros(8, 8), torch.zeros(torch.get_num_threads() * CHUNK)
+    near = [one.detach().view(-1).view(torch.int8) for one in cached if one.is_contiguous()]
+    memory = reading("cpu", SIZES["cpu"][-1])
     return Gauge(
         {
             "dispatch": lambda: [few.add_(0) for _ in range(DISPATCHED)],
             "cores": lambda: [torch.sin(many, out=many) for _ in range(COMPUTED)],
-            "memory": lambda: [one.amax() for one in read],
+            "memory": (lambda: [one.amax() for one in near]) if near else memory.run,
         },
-        of_a_case=["memory"] if fit_a_cache else [],
-        nbytes=0 if fit_a_cache else READ - left,
+        of_a_case=["memory"] if near else [],
+        nbytes=0 if near else memory.amount,
     )
 
 
@@ -127,7 +129,8 @@ class Moments:
     def add(self, place: int, seconds: float, wall: float, most: float) -> None:
         """A round has ended; ``most`` of the calm ones, and of the others, are kept by now."""
         self._latest.append(Round(place, seconds, wall, len(self._pulses) - 1))
-        if not self._gauge.best or self._now() - self._since >= MOMENT:
+        length = max(MOMENT, PULSES * sum(self._pulses[-1].values()))
+        if not self._gauge.best or self._now() - self._since >= length:
             self.end(most)
 
     def end(self, most: float) -> None:
@@ -154,12 +157,19 @@ class Moments:
         return sorted(counted, key=lambda one: one.place)
 
     def details(self, counted: Sequence[Round]) -> dict[str, Any]:
-        """For a record: the share of all rounds that were calm, and of those that count the median pulse, by kind."""
+        """For a record: the share of all rounds that were calm, and of those that count the median pulse, by kind, and
+        how fast memory was read at best between them.
+        """
         if not self._gauge.best:
             return {}
         pulses = [pulse for one in counted for pulse in self._around(one)]
         medians = {kind: median(pulse[kind] for pulse in pulses) for kind in self._gauge.best}
-        return {"calm_share": self._ran_calm / self._ran, "pulse": medians}
+        read = self._gauge.bandwidth(pulses)
+        return {
+            "calm_share": self._ran_calm / self._ran,
+            "pulse": medians,
+            **({"read_bandwidth": read} if read else {}),
+        }
 
     def _around(self, one: Round) -> list[Pulse]:
         return self._pulses[one.moment : one.moment + 2]

@@ -173,7 +173,7 @@ def gauge(pytestconfig: pytest.Config, settings: Settings, model: GPT) -> Gauge 
     """
     if settings.device != "cpu" or pytestconfig.pluginmanager.hasplugin(turns.NAME):
         return None
-    return of_processor(model.parameters(), fit_a_cache=model.nbytes <= (last_level_cache() or inf))
+    return of_processor(model.parameters() if model.nbytes <= (last_level_cache() or inf) else ())
 
 
 @pytest.fixture

@@ -7,17 +7,21 @@ memory allows: each time is held to the bandwidth of the largest probed block th
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import torch
 
 from kvgpt.costs import Demand
+from kvgpt.native import rows
 
 MIB = 2**20
 SIZES = {  # bytes of the blocks read; the last is larger than any cache near the cores
     "cpu": tuple(MIB * size for size in (1, 4, 12, 24, 64, 256)),
     "cuda": tuple(MIB * size for size in (8, 32, 128, 1024)),
 }
+STREAMED = 64 * MIB  # bytes of a block from which on it is read as a decode step reads weights, where that compiles
+WIDTH = 4096  # of such a block's rows
 MATMUL = {"cpu": 1024, "cuda": 8192}  # rows and columns of the matrices multiplied
 REPEATS, FEWEST, SECONDS = 20, 3, 0.25  # of a probe: a machine that is shared shows its best in one of them
 
@@ -32,13 +36,16 @@ class Probe:
 
 
 def reading(device: str, size: int) -> Probe:
-    """Read a block over and over, with the fewest operations that torch offers for it."""
+    """Read a block over and over: with the fewest operations that torch offers for it, or the fastest loop there is."""
     block = torch.ones(size // 4, device=device)  # float32
     times = max(1, SIZES[device][-1] // size // 4)
+    once: Callable[[], object] = block.amax
+    if device == "cpu" and size >= STREAMED and rows.loop(block.dtype, block.dtype):
+        once = partial(rows.few_rows, torch.ones(1, WIDTH), block.view(-1, WIDTH))
 
     def run() -> None:
         for _ in range(times):
-            block.amax()
+            once()
 
     return Probe(run, times * size, size)
 
@@ -71,9 +78,9 @@ class Roof:
         fitting = max((size for size in self.read if size <= working_set), default=0)
         return max(rate for size, rate in self.read.items() if size >= fitting)
 
-    def seconds(self, demands: Iterable[Demand], working_set: float) -> float:
-        """The least time for these steps, one after the other."""
-        rate = self.bandwidth(working_set)
+    def seconds(self, demands: Iterable[Demand], working_set: float, read: float | None = None) -> float:
+        """The least time for these steps, one after the other; ``read`` in B/s where more is known of their moment."""
+        rate = read or self.bandwidth(working_set)
         return sum(demand.seconds(self.flops, rate) for demand in demands)
 
     def raise_to(self, other: "Roof") -> None:
