@@ -8,7 +8,8 @@ from fake_clock import FakeClock
 from test_rounds import Bench
 
 from kvgpt.measure import calm
-from kvgpt.measure.calm import LIMIT, LONGEST, MOMENT, Gauge, of_processor, slower
+from kvgpt.measure.calm import LIMIT, LONGER, LONGEST, Gauge, of_processor, slower
+from kvgpt.measure.moments import MOMENT, Moments
 from kvgpt.measure.roof import SIZES, Roof
 from kvgpt.measure.rounds import timed
 
@@ -75,17 +76,20 @@ def test_a_case_waits_for_calm_moments_but_not_for_long():
     waits = Machine(lambda now: 1.8 if now < 4.0 else 1.0)
     found = waits.run(seconds=1.0)
     assert found.seconds == pytest.approx([0.01] * len(found.seconds)) and 4.0 < waits.clock.now < 5.0
-    assert waits.gauge.patience == pytest.approx(calm.IN_ALL - (waits.clock.now - 1.0), abs=0.1)
+    assert waits.gauge.left == pytest.approx(calm.IN_ALL - (waits.clock.now - 1.0), abs=0.1)
     never = Machine(lambda now: 1.8)
     found = never.run(seconds=1.0)
-    assert 1.0 + LONGEST - 0.1 < never.clock.now < 1.0 + LONGEST + 0.1
+    assert 1.0 + LONGER - 0.1 < never.clock.now < 1.0 + LONGER + 0.1
     assert found.details["calm_share"] == 0.0 and found.details["pulse"]["work"] == pytest.approx(1.8 * PULSE)
     assert len(found.seconds) == 6, "of moments that are all alike, as many as the grid asks for"
-    for _ in range(10):
+    begun = never.clock.now
+    never.run(seconds=10.0)
+    assert never.clock.now - begun == pytest.approx(10.0 + LONGEST, abs=0.1)
+    for _ in range(20):
         never.run(seconds=1.0)
     begun = never.clock.now
     never.run(seconds=1.0)
-    assert never.clock.now - begun < 1.1 and never.gauge.patience >= 0.0, "a run's patience comes to an end"
+    assert never.clock.now - begun < 1.1 and 0.0 <= never.gauge.left < 0.01, "a run's patience comes to an end"
 
 
 def test_where_no_moment_is_calm_the_calmest_count():
@@ -110,13 +114,13 @@ def test_what_a_case_leaves_near_the_cores_is_no_measure_for_the_next():
     work = {kind: lambda kind=kind: clock.advance(seconds[kind]) for kind in seconds}
     gauge = Gauge(work, of_a_case=["memory"], clock=clock)
     seconds |= {"cores": 2.0, "memory": 2.0}
-    calm.Moments(gauge, clock)
+    Moments(gauge, clock)
     assert gauge.best == {"cores": 1.0, "memory": 2.0}
 
 
 def test_the_pulse_that_counts_is_the_slower_of_the_two_around_a_round():
     machine = Machine(lambda now: 1.0, seconds=MOMENT)
-    moments = calm.Moments(machine.gauge, machine.clock)
+    moments = Moments(machine.gauge, machine.clock)
     machine.clock.advance(MOMENT)
     machine.slowness = lambda now: 2.0
     moments.add(0, MOMENT, MOMENT, 100)
@@ -130,8 +134,8 @@ def test_the_pulse_that_counts_is_the_slower_of_the_two_around_a_round():
 
 def test_without_work_every_round_counts_and_nothing_is_said():
     gauge = Gauge({})
-    assert gauge.pulse() == {} and gauge.slowness({}) == 1.0 and gauge.patience == 0.0
-    moments = calm.Moments(gauge, FakeClock())
+    assert gauge.pulse() == {} and gauge.slowness({}) == 1.0 and gauge.left == gauge.patience(1.0) == 0.0
+    moments = Moments(gauge, FakeClock())
     for place in range(3):
         moments.add(place, 1.0, 1.0, 2)
     assert [one.place for one in moments.counted(1)] == [0, 1] and moments.details(moments.calm) == {}
@@ -173,7 +177,7 @@ def test_pulses_that_read_memory_are_probes_of_it():
 def test_a_case_knows_how_fast_memory_was_read_between_the_rounds_that_count():
     clock, seconds = FakeClock(), iter([4.0] * calm.WARM_UPS + [5.0, 2.0, 2.2, 9.0])
     gauge = Gauge({"memory": lambda: clock.advance(next(seconds))}, clock=clock, nbytes=110)
-    moments = calm.Moments(gauge, clock)
+    moments = Moments(gauge, clock)
     for place in range(3):
         clock.advance(100.0)
         moments.add(place, 1.0, 1.0, 10)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
-from kvgpt.measure.calm import LONGEST, Gauge, Moments
+from kvgpt.measure.calm import Gauge
+from kvgpt.measure.moments import Moments
 from kvgpt.measure.turns import Alone, Turn
 from kvgpt.record import metric
 from kvgpt.statistics import median, median_interval
@@ -132,13 +133,13 @@ def timed(
         covered, usual = spent() - begun, median(walls)
         calm = [one.seconds for one in moments.calm]
         needed = max(1, min(effort.rounds, int(effort.seconds / usual)))
-        patience = min(LONGEST, gauge.patience) if len(calm) < needed else 0.0
+        patience = gauge.patience(effort.seconds) if len(calm) < needed else 0.0
         possible = covered + usual <= effort.seconds + patience
         if not turn.again(possible and not (covered >= turn.span and _enough(calm, effort)), possible):
             break
         ended(*_round(body, ready, clock, host))
     moments.end(most)
-    gauge.patience = max(0.0, gauge.patience - max(0.0, covered - effort.seconds))
+    gauge.left = max(0.0, gauge.left - max(0.0, covered - effort.seconds))
     counted = moments.counted(needed)
     seconds = benchmark.stats.stats.data
     seconds[:] = [one.seconds for one in counted]

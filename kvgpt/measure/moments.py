@@ -1,0 +1,85 @@
+"""Moments: the rounds of one case between pulses, and which of them count; see :mod:`kvgpt.measure.calm`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from kvgpt.measure.calm import LIMIT, Gauge, Pulse
+
+MOMENT, PULSES = 0.05, 10  # s between two pulses, or as many times what they take, unless one round takes longer
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round: its place among all runs of the body, its seconds by two clocks, and the moment that it fell into."""
+
+    place: int
+    seconds: float
+    wall: float
+    moment: int
+
+
+class Moments:
+    """The rounds of one case, and the pulses that part them into moments."""
+
+    def __init__(self, gauge: Gauge, now: Callable[[], float]) -> None:
+        gauge.begin_case()
+        self._gauge, self._now, self._since = gauge, now, now()
+        self._pulses = [gauge.pulse()]
+        self._latest, self.calm, self._others = list[Round](), list[Round](), list[Round]()
+        self._ran = self._ran_calm = 0
+
+    def add(self, place: int, seconds: float, wall: float, most: float) -> None:
+        """A round has ended; ``most`` of the calm ones, and of the others, are kept by now."""
+        self._latest.append(Round(place, seconds, wall, len(self._pulses) - 1))
+        length = max(MOMENT, PULSES * sum(self._pulses[-1].values()))
+        if not self._gauge.best or self._now() - self._since >= length:
+            self.end(most)
+
+    def end(self, most: float) -> None:
+        """Take the pulse that ends a moment and begins the next."""
+        if self._gauge.best:
+            best = dict(self._gauge.best)
+            self._pulses.append(self._gauge.pulse())
+            if self._gauge.best != best:  # the machine is faster than it seemed
+                self._others += [one for one in self.calm if not self._is_calm(one)]
+                self.calm = [one for one in self.calm if self._is_calm(one)]
+        calm = all(map(self._is_calm, self._latest))
+        self._ran += len(self._latest)
+        self._ran_calm += calm * len(self._latest)
+        kept = self.calm if calm else self._others
+        kept += self._latest[: max(0, int(most) - len(kept))]
+        self._latest.clear()
+        self._since = self._now()
+
+    def counted(self, least: int) -> list[Round]:
+        """The calm rounds in their order; or, where those are fewer than ``least``, so many of the calmest."""
+        counted = self.calm
+        if len(counted) < least:
+            counted = sorted([*self.calm, *self._others], key=self._slowness)[:least]
+        return sorted(counted, key=lambda one: one.place)
+
+    def details(self, counted: Sequence[Round]) -> dict[str, Any]:
+        """For a record: the share of all rounds that were calm, and of those that count the median pulse, by kind, and
+        how fast memory was read at best between them.
+        """
+        if not self._gauge.best:
+            return {}
+        pulses = [pulse for one in counted for pulse in self._around(one)]
+        medians = {kind: median(pulse[kind] for pulse in pulses) for kind in self._gauge.best}
+        read = self._gauge.bandwidth(pulses)
+        return {
+            "calm_share": self._ran_calm / self._ran,
+            "pulse": medians,
+            **({"read_bandwidth": read} if read else {}),
+        }
+
+    def _around(self, one: Round) -> list[Pulse]:
+        return self._pulses[one.moment : one.moment + 2]
+
+    def _slowness(self, one: Round) -> float:
+        return max(map(self._gauge.slowness, self._around(one)))
+
+    def _is_calm(self, one: Round) -> bool:
+        return self._slowness(one) <= LIMIT
