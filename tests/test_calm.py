@@ -8,10 +8,11 @@ from fake_clock import FakeClock
 from test_rounds import Bench
 
 from kvgpt.measure import calm
-from kvgpt.measure.calm import LIMIT, LONGER, LONGEST, Gauge, of_processor, slower
+from kvgpt.measure.calm import LONGER, LONGEST, Gauge, of_processor, slower
 from kvgpt.measure.moments import MOMENT, Moments
 from kvgpt.measure.roof import SIZES, Roof
 from kvgpt.measure.rounds import timed
+from kvgpt.pulses import LIMIT, folded, slowness
 
 PULSE = 0.001  # s, on a machine that is calm
 
@@ -195,3 +196,9 @@ def test_of_passes_the_cases_that_met_a_slower_machine():
     bare = {"extra_info": {"kvgpt": {}}}
     assert slower([calm_pass, slow_pass, {"a": bare}]) == [[], ["a"], []], "each case beside itself"
     assert slower([slow_pass, calm_pass]) == [["a"], []] and slower([{}, {}]) == [[], []]
+
+
+def test_pulses_are_compared_by_the_kinds_that_both_have():
+    assert slowness({"a": 3.0, "b": 2.0, "c": 9.0}, {"a": 2.0, "b": 1.0}) == 2.0
+    assert slowness({"a": 3.0}, {}) == slowness({}, {"a": 3.0}) == 1.0
+    assert folded([{"a": 1.0, "b": 1.0}, {"a": 5.0}, {"a": 2.0}]) == {"a": 2.0} and folded([]) == folded([{}]) == {}

@@ -112,3 +112,11 @@ def test_the_seconds_are_those_of_all_rounds_and_the_order_is_the_first_passes()
 
 def test_of_nothing_comes_nothing():
     assert fold([]) == fold([{}, {}]) == []
+
+
+def test_pulses_are_those_of_all_passes():
+    passes = [timed(1.0), timed(2.0), timed(3.0)]
+    for one, seconds in zip(passes, (1.0, 5.0, 2.0), strict=True):
+        one["extra_info"]["kvgpt"]["details"] = {"calm_share": 0.5, "pulse": {"cores": seconds}}
+    assert folded(*passes)["details"] == {"calm_share": 0.5, "pulse": {"cores": 2.0}}
+    assert "pulse" not in folded(timed(1.0), passes[1]).get("details", {})

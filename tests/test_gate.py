@@ -82,6 +82,27 @@ def test_of_five_passes_a_tenth_is_found_and_equals_are_the_same(base):
     assert words(faster) == dict.fromkeys(timed, "BETTER") and faster.exit_code() == 0
 
 
+@pytest.mark.parametrize(
+    ("pulses", "word", "reason"),
+    [
+        ((1.0, 1.2), "WORSE", "by 1 pass"),
+        ((1.0, 1.6), "UNDECIDED", "the new results met a machine 1.6 times as slow: measure them again"),
+        ((2.0, 1.0), "UNDECIDED", "the base results met a machine 2.0 times as slow: measure them again"),
+        ((None, 2.0), "WORSE", "by 1 pass"),
+    ],
+)
+def test_a_time_from_a_machine_that_was_slower_decides_nothing(base, pulses, word, reason):
+    def pulsed(results, seconds):
+        details = {} if seconds is None else {"pulse": {"cores": seconds, "memory": 1.0}}
+        return replace(results, cases=tuple(replace(case, details=case.details | details) for case in results.cases))
+
+    sides = pulsed(base, pulses[0]), pulsed(changed(base, scaled("per_token_latency", 1.5), "latency"), pulses[1])
+    found = gate.compare(*sides)
+    timed = [one for one in found.judged if one.case.startswith("latency") and one.metric == "per_token_latency"]
+    assert {one.word for one in timed} == {word} and all(one.reason.startswith(reason) for one in timed)
+    assert {one.word for one in found.judged if one.metric == "peak_memory"} == {"SAME"}, "bytes are counted"
+
+
 def test_four_passes_decide_as_one_does(base):
     found = gate.compare(in_passes(base, 4), in_passes(base, 4, 1.15))
     assert set(words(found).values()) == {"UNDECIDED"}

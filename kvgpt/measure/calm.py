@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kvgpt import pulses
 from kvgpt.measure.roof import SIZES, Roof, reading
+from kvgpt.pulses import LIMIT, Pulse
 
-LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
 LONGER = 4  # times its seconds that a case may last beyond them to find moments that are calm
 LONGEST, IN_ALL = 10.0, 60.0  # s of that, in a case and in a run
 DISPATCHED, COMPUTED = 300, 6  # operations in a pulse, of which each takes 2 us, and 70 us
 CHUNK = 32_768  # elements that torch gives a thread at the least
 WARM_UPS = 5
-Pulse = Mapping[str, float]  # kind of work -> seconds
 
 
 class Gauge:
@@ -59,9 +59,9 @@ class Gauge:
         """Forget what another case left near the cores."""
         self.best |= dict.fromkeys(self._of_a_case, inf)
 
-    def bandwidth(self, pulses: Iterable[Pulse]) -> float | None:
+    def bandwidth(self, taken: Iterable[Pulse]) -> float | None:
         """B/s at which these pulses read memory at best; None where they read caches, or nothing."""
-        return self._nbytes / min(pulse["memory"] for pulse in pulses) if self._nbytes else None
+        return self._nbytes / min(pulse["memory"] for pulse in taken) if self._nbytes else None
 
     def roof(self) -> Roof:
         """What pulses say of the device: they are probes, too."""
@@ -74,7 +74,7 @@ class Gauge:
 
     def slowness(self, pulse: Pulse) -> float:
         """Times the best so far that the slowest kind of work took."""
-        return max((seconds / self.best[kind] for kind, seconds in pulse.items()), default=1.0)
+        return pulses.slowness(pulse, self.best)
 
 
 def of_processor(cached: Iterable[Tensor] = ()) -> Gauge:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_benchmark.stats import Stats
 
-from kvgpt import recorded, strict_json
+from kvgpt import pulses, recorded, strict_json
 from kvgpt.statistics import median_interval
 
 Entry = Mapping[str, Any]
@@ -82,8 +82,11 @@ def _fold_records(passes: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
             notes.append(f"{name} differs between passes")
         metrics[name] = _fold_figures(figures)
     valid = not notes and all(record["validity"]["ok"] for record in records)
-    validity = {"ok": valid, "notes": list(dict.fromkeys(notes))}
-    return {**deepcopy(dict(records[0])), "metrics": metrics, "validity": validity}
+    made = {**deepcopy(dict(records[0])), "metrics": metrics}
+    pulse = pulses.folded([record.get("details", {}).get("pulse", {}) for record in records])
+    if pulse:
+        made["details"]["pulse"] = pulse
+    return {**made, "validity": {"ok": valid, "notes": list(dict.fromkeys(notes))}}
 
 
 def _is_fixed(name: str, figure: Mapping[str, Any]) -> bool:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
-from kvgpt.measure.calm import LIMIT, Gauge, Pulse
+from kvgpt.measure.calm import Gauge
+from kvgpt.pulses import LIMIT, Pulse, folded
 
 MOMENT, PULSES = 0.05, 10  # s between two pulses, or as many times what they take, unless one round takes longer
 
@@ -67,11 +67,10 @@ class Moments:
         if not self._gauge.best:
             return {}
         pulses = [pulse for one in counted for pulse in self._around(one)]
-        medians = {kind: median(pulse[kind] for pulse in pulses) for kind in self._gauge.best}
         read = self._gauge.bandwidth(pulses)
         return {
             "calm_share": self._ran_calm / self._ran,
-            "pulse": medians,
+            "pulse": folded(pulses),
             **({"read_bandwidth": read} if read else {}),
         }
 

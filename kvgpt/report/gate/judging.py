@@ -2,13 +2,15 @@
 
 Times of :data:`times.FEWEST` passes or more a side are judged by their interval: WORSE or BETTER where the ratio is
 beyond the limit and the interval excludes 1, SAME where all of it is within the limit, else UNDECIDED. Of fewer passes
-nobody knows the noise: a change within twice the limit is SAME, one beyond four times the limit WORSE or BETTER.
+nobody knows the noise: a change within twice the limit is SAME, one beyond four times the limit WORSE or BETTER. Where
+pulses tell that the machine was another one, a time is UNDECIDED.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, log1p
 
+from kvgpt.pulses import LIMIT, slowness
 from kvgpt.record import METRICS
 from kvgpt.recorded import Case, Results
 from kvgpt.report.gate import pairing, times
@@ -38,6 +40,15 @@ class Matter:
         """Whether it varies from run to run: what is measured in seconds does."""
         figure = self.base.metrics[self.limit.metric]
         return figure["unit"] in ("s", "token/s", "FLOP/s", "B/s") and figure["kind"] == "measured"
+
+    @property
+    def slower(self) -> str:
+        """Which side met a slower machine, as its pulses tell, and what to do; empty where neither did."""
+        for side, one, other in (("base", self.base, self.new), ("new", self.new, self.base)):
+            times_slower = slowness(one.details.get("pulse", {}), other.details.get("pulse", {}))
+            if times_slower > LIMIT:
+                return f"the {side} results met a machine {times_slower:.1f} times as slow: measure them again"
+        return ""
 
     @property
     def count(self) -> int:
@@ -99,6 +110,8 @@ def _judge(matter: Matter, found: tuple[float, Interval] | None) -> Judged:
         word, reason = _by_few(matter, base, new)
     else:
         word, reason = _exactly(matter, base, new)
+    if matter.timed and matter.slower:
+        word, reason = "UNDECIDED", matter.slower
     metric = matter.limit.metric
     unit = METRICS[metric][0]
     return Judged(matter.base.name, word, reason, metric, unit, base, new, ratio, interval, str(matter.limit))
