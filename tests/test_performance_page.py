@@ -51,7 +51,8 @@ def test_the_goals_found_are_ratios_of_the_rows(measured):
         f"| {over('v1', 'v2', 'float32', 8, 1024)}; bfloat16 {over('v1', 'v2', 'bfloat16', 8, 1024)} |",
         f"| {over('transformers-quantized', 'v2', 'float32', 1, 1024)} |",
         f"| {over('int8-unfused', 'v2', 'float32', 8, 1024)}; "
-        f"bfloat16 {over('int8-unfused', 'v2', 'bfloat16', 8, 1024)}, and {unfused / ms('v2', 'bfloat16', 8, 1024):.1f} where that has no page faults |",
+        f"bfloat16 {over('int8-unfused', 'v2', 'bfloat16', 8, 1024)}, "
+        f"and {unfused / ms('v2', 'bfloat16', 8, 1024):.1f} where that has no page faults |",
     ):
         assert row in PAGE
 
