@@ -20,6 +20,8 @@ from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
 from kvgpt.options import SETTINGS
 
+AGAIN = 2  # times the passes, of processes that measure what met a slower machine: then it is the machine that there is
+
 
 def register(config: pytest.Config) -> None:
     """The plug-ins of a run: one that measures and records, or one that starts such runs, where they are timed."""
@@ -93,8 +95,8 @@ class Passes:
             shutil.rmtree(self.folder)
 
     def _run_slower_again(self) -> None:
-        """Of the pass with most of them, time after time: all passes together take twice the processes at most."""
-        for _ in self._numbers():
+        """Of the pass with most of them, time after time, in at most ``AGAIN`` times as many processes as passes."""
+        for _ in range(AGAIN * self.count):
             passes = [entries_of(self._json(number)) for number in self._numbers()]
             slower = calm.slower(passes)
             number, names = max(enumerate(slower, 1), key=lambda one: len(one[1]))
