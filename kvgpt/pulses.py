@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
 Pulse = Mapping[str, float]  # kind of work -> seconds
@@ -16,3 +17,17 @@ def folded(pulses: Sequence[Pulse]) -> dict[str, float]:
     """The median of each kind that all of them have."""
     kinds = [kind for kind in pulses[0] if all(kind in pulse for pulse in pulses)] if pulses else []
     return {kind: median(pulse[kind] for pulse in pulses) for kind in kinds}
+
+
+def slower(passes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Of each pass, entries of a results file by name, the cases in which it met a slower machine than others did."""
+    pulses = [
+        {name: entry["extra_info"]["kvgpt"].get("details", {}).get("pulse", {}) for name, entry in one.items()}
+        for one in passes
+    ]
+    best = dict[str, dict[str, float]]()
+    for one in pulses:
+        for name, pulse in one.items():
+            known = best.setdefault(name, {})
+            known |= {kind: min(seconds, known.get(kind, seconds)) for kind, seconds in pulse.items()}
+    return [[name for name, pulse in one.items() if slowness(pulse, best[name]) > LIMIT] for one in pulses]

@@ -4,15 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fake_benchmark import Bench
 from fake_clock import FakeClock
-from test_rounds import Bench
 
 from kvgpt.measure import calm
-from kvgpt.measure.calm import LONGER, LONGEST, Gauge, of_processor, slower
+from kvgpt.measure.calm import LONGER, LONGEST, Gauge, of_processor
 from kvgpt.measure.moments import MOMENT, Moments
 from kvgpt.measure.roof import SIZES, Roof
 from kvgpt.measure.rounds import timed
-from kvgpt.pulses import LIMIT, folded, slowness
+from kvgpt.pulses import LIMIT, folded, slower, slowness
 
 PULSE = 0.001  # s, on a machine that is calm
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from fake_benchmark import Bench
 from fake_clock import FakeClock
 
 from kvgpt.measure.rounds import MOST, timed
@@ -10,28 +11,6 @@ from kvgpt.measure.turns import Alone
 from kvgpt.statistics import median
 
 SPAN = Alone.span
-
-
-class Bench:
-    """What :func:`timed` asks of pytest-benchmark's fixture."""
-
-    def __init__(self, clock, disabled=False):
-        self.clock, self.disabled, self.asked = clock, disabled, None
-        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[]), update=self._add)
-
-    def _add(self, seconds):
-        self.stats.stats.data.append(seconds)
-
-    def pedantic(self, target, setup, teardown=None, rounds=1):
-        self.asked = rounds
-        for _ in range(rounds):
-            assert setup() is None, "pytest-benchmark would take it for arguments"
-            begun = self.clock()
-            result = target()
-            self.stats.update(self.clock() - begun)
-            if teardown:
-                teardown()
-        return result
 
 
 def run(durations, clock=None, disabled=False, setup=lambda: None, **effort):

@@ -7,16 +7,15 @@ chosen by their pulses alone, never by how long they took.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from kvgpt import pulses
 from kvgpt.measure.roof import SIZES, Roof, reading
-from kvgpt.pulses import LIMIT, Pulse
+from kvgpt.pulses import Pulse
 
 LONGER = 4  # times its seconds that a case may last beyond them to find moments that are calm
 LONGEST, IN_ALL = 10.0, 60.0  # s of that, in a case and in a run
@@ -89,18 +88,3 @@ def of_processor(cached: Iterable[Tensor] = ()) -> Gauge:
         return Gauge({**cores, "memory": lambda: [one.amax() for one in near]}, of_a_case=["memory"])
     memory = reading("cpu", SIZES["cpu"][-1])
     return Gauge({**cores, "memory": memory.run}, nbytes=memory.amount)
-
-
-def slower(passes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Of each pass, entries by name, the cases in which it met a slower machine than the calmest pass did."""
-    best = dict[tuple[str, str], float]()
-    for name, kind, seconds in (one for entries in passes for one in _pulses(entries)):
-        best[name, kind] = min(seconds, best.get((name, kind), inf))
-    slow = [[name for name, kind, seconds in _pulses(one) if seconds > LIMIT * best[name, kind]] for one in passes]
-    return [list(dict.fromkeys(names)) for names in slow]
-
-
-def _pulses(entries: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    for name, entry in entries.items():
-        for kind, seconds in entry["extra_info"]["kvgpt"].get("details", {}).get("pulse", {}).items():
-            yield name, kind, seconds

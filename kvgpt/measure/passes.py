@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from kvgpt import journal
-from kvgpt.measure import calm, child, turns
+from kvgpt import journal, pulses
+from kvgpt.measure import child, turns
 from kvgpt.measure.folding import entries_of, fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
@@ -98,7 +98,7 @@ class Passes:
         """Of the pass with most of them, time after time, in at most ``AGAIN`` times as many processes as passes."""
         for _ in range(AGAIN * self.count):
             passes = [entries_of(self._json(number)) for number in self._numbers()]
-            slower = calm.slower(passes)
+            slower = pulses.slower(passes)
             number, names = max(enumerate(slower, 1), key=lambda one: len(one[1]))
             if not names:
                 return
