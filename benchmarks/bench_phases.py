@@ -25,7 +25,7 @@ def bench_phases(
 
     bill = bill_of(batch_size)
     steps, working_set = bill.generation(new_tokens), bill.working_set(new_tokens)
-    timed = time_of(generate, times=KINDS, least=floors.roof.seconds(steps, working_set))
+    timed = time_of(generate, times=KINDS, least=floors.roof.seconds(steps, working_set), in_turns=True)
     assert all(len(one) == new_tokens for one in generations), "the run made another number of tokens"
     metrics, notes, details, claims = {}, [], {}, []
     if timed:

@@ -83,6 +83,10 @@ def test_every_family_and_variant_leaves_a_record(bench, tiny):
         "sharing": 7,  # the ways, of a model without sisters
         "roofline": 2 * 7 + 2,  # prompts and decode steps, and the rate of products in two dtypes
     }
+    pulsed = {family for family, every in records.items() if all("pulse" in made.get("details", {}) for made in every)}
+    assert pulsed == {"latency", "decode", "attention", "capacity", "floor", "sharing", "roofline"}, (
+        "what is timed counts calm moments, but for what takes turns within a round"
+    )
     first = [made["variant"] for made in records["latency"]][:9]
     assert first == [*ORDER, "dense-cat", "dense+matmul"], "variants of one workload are adjacent"
     for family, made in ((family, one) for family, every in records.items() for one in every):

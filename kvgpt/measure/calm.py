@@ -18,7 +18,7 @@ from kvgpt.measure.roof import SIZES, Roof, reading
 from kvgpt.pulses import Pulse
 
 LONGER = 4  # times its seconds that a case may last beyond them to find moments that are calm
-LONGEST, IN_ALL = 10.0, 60.0  # s of that, in a case and in a run
+LONGEST, IN_ALL = 10.0, 20.0  # s of that, in a case and in a run
 DISPATCHED, COMPUTED = 300, 6  # operations in a pulse, of which each takes 2 us, and 70 us
 CHUNK = 32_768  # elements that torch gives a thread at the least
 WARM_UPS = 5

@@ -190,12 +190,17 @@ def time_of(
 
     A case of which each round measures as much as ``times`` rounds of others may take as many times as long. ``least``
     seconds are what a round takes at best: where that is too long, nothing is warmed up. Ranks begin each together.
+    Where rounds are compared ``in_turns`` all count, in their order: they meet the same moments by themselves.
     """
     clock, host = clocks.device_clock(settings.device), clocks.host_clock(settings.device)
     turn = turns.turn(pytestconfig)
 
     def measure(
-        body: Callable[[], Any], setup: Callable[[], object] = lambda: None, times: int = 1, least: float = 0.0
+        body: Callable[[], Any],
+        setup: Callable[[], object] = lambda: None,
+        times: int = 1,
+        least: float = 0.0,
+        in_turns: bool = False,
     ) -> Timed:
         effort = replace(settings, seconds=times * settings.seconds)
 
@@ -203,7 +208,7 @@ def time_of(
             setup()
             ranks.wait()
 
-        made = timed(benchmark, body, effort, clock, host, ready, least, turn, gauge)
+        made = timed(benchmark, body, effort, clock, host, ready, least, turn, None if in_turns else gauge)
         case.details |= made.details
         if gauge is not None:
             floors.roof.raise_to(gauge.roof())
