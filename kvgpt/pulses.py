@@ -5,12 +5,18 @@ from statistics import median
 from typing import Any
 
 LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
+POWERS = {
+    "caches": 0.5
+}  # of what a step does for a fraction of its time alone: four times the limit's excess cost it one
 Pulse = Mapping[str, float]  # kind of work -> seconds
 
 
 def slowness(pulse: Pulse, best: Pulse) -> float:
     """Times as long as ``best`` that the slowest kind of work took; 1 where nothing is known of either."""
-    return max((seconds / best[kind] for kind, seconds in pulse.items() if kind in best), default=1.0)
+    return max(
+        ((seconds / best[kind]) ** POWERS.get(kind, 1.0) for kind, seconds in pulse.items() if kind in best),
+        default=1.0,
+    )
 
 
 def folded(pulses: Sequence[Pulse]) -> dict[str, float]:
@@ -19,8 +25,8 @@ def folded(pulses: Sequence[Pulse]) -> dict[str, float]:
     return {kind: median(pulse[kind] for pulse in pulses) for kind in kinds}
 
 
-def slower(passes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Of each pass, entries of a results file by name, the cases in which it met a slower machine than others did."""
+def of_passes(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Of each pass, entries of a results file by name, how slow each case's machine was beside that of other passes."""
     pulses = [
         {name: entry["extra_info"]["kvgpt"].get("details", {}).get("pulse", {}) for name, entry in one.items()}
         for one in passes
@@ -30,4 +36,4 @@ def slower(passes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         for name, pulse in one.items():
             known = best.setdefault(name, {})
             known |= {kind: min(seconds, known.get(kind, seconds)) for kind, seconds in pulse.items()}
-    return [[name for name, pulse in one.items() if slowness(pulse, best[name]) > LIMIT] for one in pulses]
+    return [{name: slowness(pulse, best[name]) for name, pulse in one.items()} for one in pulses]

@@ -12,7 +12,7 @@ from kvgpt.measure.calm import LONGER, LONGEST, Gauge, of_processor
 from kvgpt.measure.moments import MOMENT, Moments
 from kvgpt.measure.roof import SIZES, Roof
 from kvgpt.measure.rounds import timed
-from kvgpt.pulses import LIMIT, folded, slower, slowness
+from kvgpt.pulses import LIMIT, folded, of_passes, slowness
 
 PULSE = 0.001  # s, on a machine that is calm
 
@@ -64,7 +64,7 @@ def test_rounds_are_chosen_by_pulses_and_not_by_what_they_took():
     taken = [0.01, 0.05]
 
     def body():
-        machine.clock.advance(taken[int(machine.clock.now * 2) % 2])
+        machine.clock.advance(taken[int(machine.clock.now * 10) % 2])
 
     settings = SimpleNamespace(warmup=0, rounds=30, precision=0.02, seconds=5.0)
     found = timed(
@@ -108,6 +108,7 @@ def test_a_machine_that_turns_out_faster_makes_earlier_moments_slow():
     late.gauge.best["work"] = 1.6 * PULSE  # all that it has seen so far
     found = late.run(rounds=60)
     assert found.seconds == pytest.approx([0.01] * len(found.seconds))
+    assert found.details["calm_share"] < 0.75, "of earlier moments it says what is known at the end"
 
 
 def test_what_a_case_leaves_near_the_cores_is_no_measure_for_the_next():
@@ -122,13 +123,13 @@ def test_what_a_case_leaves_near_the_cores_is_no_measure_for_the_next():
 def test_the_pulse_that_counts_is_the_slower_of_the_two_around_a_round():
     machine = Machine(lambda now: 1.0, seconds=MOMENT)
     moments = Moments(machine.gauge, machine.clock)
-    machine.clock.advance(MOMENT)
+    machine.clock.advance(2 * MOMENT)
     machine.slowness = lambda now: 2.0
     moments.add(0, MOMENT, MOMENT, 100)
     machine.slowness = lambda now: 1.0
-    machine.clock.advance(MOMENT)
+    machine.clock.advance(2 * MOMENT)
     moments.add(1, MOMENT, MOMENT, 100)
-    machine.clock.advance(MOMENT)
+    machine.clock.advance(2 * MOMENT)
     moments.add(2, MOMENT, MOMENT, 100)
     assert [one.place for one in moments.calm] == [2] == [one.place for one in moments.counted(1)]
 
@@ -148,7 +149,7 @@ def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
     read, amax = [], torch.Tensor.amax
     monkeypatch.setattr(torch.Tensor, "amax", lambda one: (read.append(one.nbytes), amax(one)))
     gauge = of_processor(torch.nn.Parameter(one, requires_grad=False) for one in weights)
-    kinds = ["dispatch", "cores", "memory"]
+    kinds = ["dispatch", "cores", "caches"]
     assert list(gauge.best) == kinds == list(gauge.pulse()) and all(0 < best < 1.0 for best in gauge.best.values())
     assert gauge.slowness(gauge.best) == 1.0
     assert gauge.slowness({**gauge.best, "cores": 3 * gauge.best["cores"]}) == pytest.approx(3.0)
@@ -156,14 +157,14 @@ def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
 
 
 def test_a_gauge_reads_weights_that_are_trained():
-    assert of_processor([torch.nn.Parameter(torch.ones(8))]).pulse()["memory"] > 0
+    assert of_processor([torch.nn.Parameter(torch.ones(8))]).pulse()["caches"] > 0
 
 
 def test_weights_in_a_cache_are_read_as_fast_as_a_case_leaves_them_there_and_memory_is_a_runs():
     near, far = of_processor([torch.ones(8)]), of_processor()
     for gauge in (near, far):
         gauge.begin_case()
-    assert near.best["memory"] == float("inf") > far.best["memory"] and near.best["cores"] < 1.0
+    assert near.best["caches"] == float("inf") > far.best["memory"] and near.best["cores"] < 1.0
 
 
 def test_pulses_that_read_memory_are_probes_of_it():
@@ -190,15 +191,18 @@ def entry(**pulse):
     return {"extra_info": {"kvgpt": {"details": {"pulse": pulse}}}}
 
 
-def test_of_passes_the_cases_that_met_a_slower_machine():
+def test_of_passes_how_slow_the_machine_was_that_each_case_met():
     calm_pass = {"a": entry(dispatch=1.0, cores=1.0), "b": entry(dispatch=3.0, cores=1.0), "c": entry()}
     slow_pass = {"a": entry(dispatch=1.0, cores=1.3), "b": entry(dispatch=3.7, cores=1.2), "d": entry(dispatch=9.0)}
     bare = {"extra_info": {"kvgpt": {}}}
-    assert slower([calm_pass, slow_pass, {"a": bare}]) == [[], ["a"], []], "each case beside itself"
-    assert slower([slow_pass, calm_pass]) == [["a"], []] and slower([{}, {}]) == [[], []]
+    calm, slow, unknown = of_passes([calm_pass, slow_pass, {"a": bare}])
+    assert calm == dict.fromkeys("abc", 1.0) and unknown == {"a": 1.0}
+    assert slow == {"a": 1.3, "b": pytest.approx(3.7 / 3), "d": 1.0}, "each case beside itself"
+    assert of_passes([slow_pass, calm_pass]) == [slow, calm] and of_passes([{}, {}]) == [{}, {}]
 
 
 def test_pulses_are_compared_by_the_kinds_that_both_have():
     assert slowness({"a": 3.0, "b": 2.0, "c": 9.0}, {"a": 2.0, "b": 1.0}) == 2.0
+    assert slowness({"a": 1.1, "caches": 1.44}, {"a": 1.0, "caches": 1.0}) == pytest.approx(1.2), "a part of a step"
     assert slowness({"a": 3.0}, {}) == slowness({}, {"a": 3.0}) == 1.0
     assert folded([{"a": 1.0, "b": 1.0}, {"a": 5.0}, {"a": 2.0}]) == {"a": 2.0} and folded([]) == folded([{}]) == {}

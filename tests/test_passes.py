@@ -81,6 +81,21 @@ def test_what_met_a_slower_machine_in_one_pass_is_measured_again_and_nothing_els
     assert pulses == {CASES[1]: 1.0, CASES[0]: 1.0}
 
 
+def test_of_what_was_measured_again_the_calmest_counts(project):
+    project.trouble("pulse", "v1 8 2 1 3 1.5 1.4 1.6 9 9 9 9 9")
+    assert project.run("--kvgpt-repeats=2", "-k", "8").ret == 0
+    (first,) = [one for one in project.entries() if one["fullname"] == CASES[0]]
+    pass1 = project.path / "out.json.passes" / "pass1.json"
+    kept = journal.read(journal.beside(pass1)).entries[CASES[0]]
+    assert kept["extra_info"]["kvgpt"]["details"]["pulse"] == {"work": 1.4}
+    (own,) = [case for case in recorded.read(pass1).cases if case.variant == "v1"]
+    assert own.details["pulse"] == {"work": 1.4} and len(recorded.read(pass1).cases) == 2
+    assert own.metrics["per_token_latency"]["processes"][0] == kept["stats"]["data"]
+    assert first["extra_info"]["kvgpt"]["metrics"]["per_token_latency"]["processes"][0] == kept["stats"]["data"]
+    resumed = project.run("--kvgpt-repeats=2", "--kvgpt-resume", "-k", "8")
+    assert resumed.ret == 0, "the journals hold what the passes' files hold"
+
+
 def test_a_machine_that_stays_slow_takes_three_times_the_passes_at_most(project):
     project.trouble("pulse", "v1 8 1 2 2 2 2 2 2")
     result = project.run("--kvgpt-repeats=2", "-k", "8")

@@ -36,7 +36,7 @@ class Gauge:
     ) -> None:
         """How fast the work ``of_a_case`` is depends on what else is done, so that its best is that of each case.
 
-        The kind "memory" reads ``nbytes``, where it is there and no cache near the cores holds them.
+        The kind "memory", where there is one, reads ``nbytes`` that no cache holds.
         """
         self._work, self._of_a_case, self._clock, self._nbytes = work, of_a_case, clock, nbytes
         self.best = dict.fromkeys(work, inf)
@@ -85,6 +85,6 @@ def of_processor(cached: Iterable[Tensor] = ()) -> Gauge:
         "cores": lambda: [torch.sin(many, out=many) for _ in range(COMPUTED)],
     }
     if near:
-        return Gauge({**cores, "memory": lambda: [one.amax() for one in near]}, of_a_case=["memory"])
+        return Gauge({**cores, "caches": lambda: [one.amax() for one in near]}, of_a_case=["caches"])
     memory = reading("cpu", SIZES["cpu"][-1])
     return Gauge({**cores, "memory": memory.run}, nbytes=memory.amount)

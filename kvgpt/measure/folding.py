@@ -2,7 +2,7 @@
 not independent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
@@ -44,6 +44,11 @@ def fold_files(passes: Sequence[Path], results: Path) -> int:
 def entries_of(path: Path) -> dict[str, Entry]:
     """The entries of one pass by name."""
     return {entry["fullname"]: entry for entry in _read(path)["benchmarks"]}
+
+
+def keep(path: Path, entries: Iterable[Entry]) -> None:
+    """Have one pass's results file hold these entries and no others; it is written whole or not at all."""
+    strict_json.write(path, {**_read(path), "benchmarks": list(entries)})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from kvgpt.measure.calm import Gauge
 from kvgpt.pulses import LIMIT, Pulse, folded
 
-MOMENT, PULSES = 0.05, 10  # s between two pulses, or as many times what they take, unless one round takes longer
+MOMENT, PULSES = 0.02, 10  # s between two pulses, or as many times what they take, unless one round takes longer
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Moments:
         self._gauge, self._now, self._since = gauge, now, now()
         self._pulses = [gauge.pulse()]
         self._latest, self.calm, self._others = list[Round](), list[Round](), list[Round]()
-        self._ran = self._ran_calm = 0
+        self._ran = list[int]()  # in each moment
 
     def add(self, place: int, seconds: float, wall: float, most: float) -> None:
         """A round has ended; ``most`` of the calm ones, and of the others, are kept by now."""
@@ -46,8 +46,7 @@ class Moments:
                 self._others += [one for one in self.calm if not self._is_calm(one)]
                 self.calm = [one for one in self.calm if self._is_calm(one)]
         calm = all(map(self._is_calm, self._latest))
-        self._ran += len(self._latest)
-        self._ran_calm += calm * len(self._latest)
+        self._ran.append(len(self._latest))
         kept = self.calm if calm else self._others
         kept += self._latest[: max(0, int(most) - len(kept))]
         self._latest.clear()
@@ -57,7 +56,7 @@ class Moments:
         """The calm rounds in their order; or, where those are fewer than ``least``, so many of the calmest."""
         counted = self.calm
         if len(counted) < least:
-            counted = sorted([*self.calm, *self._others], key=self._slowness)[:least]
+            counted = sorted([*self.calm, *self._others], key=lambda one: self._slowness(one.moment))[:least]
         return sorted(counted, key=lambda one: one.place)
 
     def details(self, counted: Sequence[Round]) -> dict[str, Any]:
@@ -66,19 +65,20 @@ class Moments:
         """
         if not self._gauge.best:
             return {}
-        pulses = [pulse for one in counted for pulse in self._around(one)]
+        pulses = [pulse for one in counted for pulse in self._around(one.moment)]
+        calm = sum(ran for moment, ran in enumerate(self._ran) if self._slowness(moment) <= LIMIT)
         read = self._gauge.bandwidth(pulses)
         return {
-            "calm_share": self._ran_calm / self._ran,
+            "calm_share": calm / sum(self._ran),
             "pulse": folded(pulses),
             **({"read_bandwidth": read} if read else {}),
         }
 
-    def _around(self, one: Round) -> list[Pulse]:
-        return self._pulses[one.moment : one.moment + 2]
+    def _around(self, moment: int) -> list[Pulse]:
+        return self._pulses[moment : moment + 2]
 
-    def _slowness(self, one: Round) -> float:
-        return max(map(self._gauge.slowness, self._around(one)))
+    def _slowness(self, moment: int) -> float:
+        return max(map(self._gauge.slowness, self._around(moment)))
 
     def _is_calm(self, one: Round) -> bool:
-        return self._slowness(one) <= LIMIT
+        return self._slowness(one.moment) <= LIMIT

@@ -1,7 +1,8 @@
 """Passes: ``--kvgpt-repeats N`` runs N fresh processes one after another, every second one backwards, and folds them.
 
 What differs between processes (memory layout, clocks, neighbours) does not show within one. The parent measures none.
-A case that met a slower machine in one pass than in others, as its pulses tell, is measured again, whatever it took.
+A case that met a slower machine in one pass than in others, as its pulses tell, is measured again, whatever it took;
+of what was measured more than once, the one with the calmest pulses counts.
 """
 
 import re
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 
 from kvgpt import journal, pulses
-from kvgpt.measure import child, turns
+from kvgpt.measure import child, folding, turns
 from kvgpt.measure.folding import entries_of, fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
 from kvgpt.options import SETTINGS
+from kvgpt.pulses import LIMIT
 
 AGAIN = 2  # times the passes, of processes that measure what met a slower machine: then it is the machine that there is
 
@@ -98,15 +100,21 @@ class Passes:
         """Of the pass with most of them, time after time, in at most ``AGAIN`` times as many processes as passes."""
         for _ in range(AGAIN * self.count):
             passes = [entries_of(self._json(number)) for number in self._numbers()]
-            slower = pulses.slower(passes)
+            slower = [[name for name, times in one.items() if times > LIMIT] for one in pulses.of_passes(passes)]
             number, names = max(enumerate(slower, 1), key=lambda one: len(one[1]))
             if not names:
                 return
             cases = "case" if len(names) == 1 else "cases"
             self._say(f"pass {number}/{self.count} met a slower machine in {len(names)} {cases}: measured again")
-            rest = [entry for name, entry in passes[number - 1].items() if name not in names]
-            journal.keep(self._json(number), rest)
+            before = passes[number - 1]
+            journal.keep(self._json(number), [entry for name, entry in before.items() if name not in names])
             self._run(number, resume=True)
+            after = entries_of(self._json(number))
+            *of_before, slowness = pulses.of_passes([*passes, after])
+            calmer = [name for name in names if of_before[number - 1][name] < slowness[name]]
+            kept = {**after, **{name: before[name] for name in calmer}}
+            journal.keep(self._json(number), kept.values())
+            folding.keep(self._json(number), kept.values())
 
     def _run(self, number: int, resume: bool) -> None:
         """One pass in a process of its own, or what its journal lacks of it. One that fails ends the run; after Ctrl-C,
