@@ -8,6 +8,7 @@ LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor
 POWERS = {
     "caches": 0.5
 }  # of what a step does for a fraction of its time alone: four times the limit's excess cost it one
+ALIKE = 1.1  # times, between passes: medians of pulses scatter by less
 Pulse = Mapping[str, float]  # kind of work -> seconds
 
 
