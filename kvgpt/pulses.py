@@ -5,19 +5,13 @@ from statistics import median
 from typing import Any
 
 LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
-POWERS = {
-    "caches": 0.5
-}  # of what a step does for a fraction of its time alone: four times the limit's excess cost it one
-ALIKE = 1.1  # times, between passes: medians of pulses scatter by less
+ALIKE = 1.15  # times, of medians of many pulses
 Pulse = Mapping[str, float]  # kind of work -> seconds
 
 
 def slowness(pulse: Pulse, best: Pulse) -> float:
     """Times as long as ``best`` that the slowest kind of work took; 1 where nothing is known of either."""
-    return max(
-        ((seconds / best[kind]) ** POWERS.get(kind, 1.0) for kind, seconds in pulse.items() if kind in best),
-        default=1.0,
-    )
+    return max((seconds / best[kind] for kind, seconds in pulse.items() if kind in best), default=1.0)
 
 
 def folded(pulses: Sequence[Pulse]) -> dict[str, float]:

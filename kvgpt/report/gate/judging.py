@@ -2,8 +2,8 @@
 
 Times of :data:`times.FEWEST` passes or more a side are judged by their interval: WORSE or BETTER where the ratio is
 beyond the limit and the interval excludes 1, SAME where all of it is within the limit, else UNDECIDED. Of fewer passes
-nobody knows the noise: a change within twice the limit is SAME, one beyond four times the limit WORSE or BETTER. Where
-pulses tell that the machine was another one, a time is UNDECIDED.
+nobody knows the noise: a change within twice the limit is SAME, one beyond four times the limit WORSE or BETTER. What a
+machine that was slower may have done, as pulses tell, is allowed for; where it was much slower, a time is UNDECIDED.
 """
 
 from collections.abc import Sequence
@@ -42,12 +42,27 @@ class Matter:
         return figure["unit"] in ("s", "token/s", "FLOP/s", "B/s") and figure["kind"] == "measured"
 
     @property
+    def times_slower(self) -> dict[str, float]:
+        """Of each side, how many times as slow as the other's its machine was; at least 1."""
+        base, new = (case.details.get("pulse", {}) for case in (self.base, self.new))
+        return {"base": max(1.0, slowness(base, new)), "new": max(1.0, slowness(new, base))}
+
+    @property
+    def allowance(self) -> tuple[float, float]:
+        """Times by which the machines may have raised, and lowered, the new figure."""
+        base, new = self.times_slower.values()
+        return (new, base) if self.lower_is_better else (base, new)
+
+    @property
+    def lower_is_better(self) -> bool:
+        return bool(self.base.metrics[self.limit.metric]["better"] == "lower")
+
+    @property
     def slower(self) -> str:
-        """Which side met a slower machine, as its pulses tell, and what to do; empty where neither did."""
-        for side, one, other in (("base", self.base, self.new), ("new", self.new, self.base)):
-            times_slower = slowness(one.details.get("pulse", {}), other.details.get("pulse", {}))
-            if times_slower > LIMIT:
-                return f"the {side} results met a machine {times_slower:.1f} times as slow: measure them again"
+        """Which side met a much slower machine, and what to do; empty where neither did."""
+        for side, factor in self.times_slower.items():
+            if factor > LIMIT:
+                return f"the {side} results met a machine {factor:.1f} times as slow: measure them again"
         return ""
 
     @property
@@ -104,7 +119,9 @@ def _judge(matter: Matter, found: tuple[float, Interval] | None) -> Judged:
     ratio = new / base if base else None
     interval: Interval | None = None
     if found is not None:
-        ratio, interval = found
+        ratio, (low, high) = found
+        raised, lowered = matter.allowance
+        interval = low / raised, high * lowered
         word, reason = _by_interval(matter, ratio, interval)
     elif matter.timed:
         word, reason = _by_few(matter, base, new)
@@ -133,7 +150,9 @@ def _by_few(matter: Matter, base: float, new: float) -> tuple[Word, str]:
     by = f"by {matter.count} {passes}: {times.FEWEST} a side decide smaller changes"
     if change <= SLIGHT * allowed:
         return "SAME", by
-    return (_direction(matter, new - base) if change > LARGE * allowed else "UNDECIDED"), by
+    raised, lowered = matter.allowance
+    beyond = new / raised - base if new > base else base - new * lowered
+    return (_direction(matter, new - base) if beyond > LARGE * allowed else "UNDECIDED"), by
 
 
 def _exactly(matter: Matter, base: float, new: float) -> tuple[Word, str]:
@@ -144,5 +163,4 @@ def _exactly(matter: Matter, base: float, new: float) -> tuple[Word, str]:
 
 def _direction(matter: Matter, change: float) -> Word:
     """Better or worse, by which the metric itself says is better."""
-    lower_is_better = matter.base.metrics[matter.limit.metric]["better"] == "lower"
-    return "WORSE" if (change > 0) == lower_is_better else "BETTER"
+    return "WORSE" if (change > 0) == matter.lower_is_better else "BETTER"
