@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class Passes:
             self._run(number, resume=True)
             after = entries_of(self._json(number))
             *of_before, slowness = pulses.of_passes([*passes, after])
-            calmer = [name for name in names if of_before[number - 1][name] < slowness[name]]
+            calmer = [name for name in names if of_before[number - 1][name] < slowness.get(name, inf)]
             kept = {**after, **{name: before[name] for name in calmer}}
             journal.keep(self._json(number), kept.values())
             folding.keep(self._json(number), kept.values())
