@@ -66,7 +66,7 @@ def _panels(title: str, each: dict[str, Case]) -> Iterator[Panel]:
     lowest = min(one.y if one.low is None else one.low for one in points)
     highest = max(one.y if one.high is None else one.high for one in points)
     label = f"change of perplexity against {REFERENCE} (%)"
-    callouts = tuple(_alignment(before, after) for before, after in _alignments(each).values())
+    callouts = tuple(_alignment(*pair) for pair in _alignments(each).values() if not overlap(*pair))
     y = Axis(label, "symlog", low=min(LEAST, ROOM * lowest), high=_top(highest, bool(callouts)))
     zones = (Zone("y", 0.0, GOOD, "good"), Zone("y", GOOD, FAIR, "fair"), Zone("y", FAIR, None, "poor"))
     rules = (Rule("y", 0.0, label=REFERENCE), *(Rule("y", at, tone, f"{at:g}%: {name}") for at, tone, name in RULES))
@@ -87,8 +87,6 @@ def _alignments(each: Mapping[str, Case]) -> dict[str, tuple[Point, Point]]:
 
 
 def _alignment(before: Point, after: Point) -> Callout:
-    if overlap(before, after):
-        return Callout("alignment: within the intervals", after.x, after.y)
     tone: Tone = "good" if after.y < before.y else "poor"
     return Callout(f"alignment: {_times(before.y, after.y) or f'from {before.label}'}", after.x, after.y, tone)
 

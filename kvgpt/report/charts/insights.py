@@ -18,11 +18,10 @@ SAME = "1.00"  # a ratio that is told with two decimals
 
 def fits_told(found: dict[str, Fit], of: Quantity) -> list[str]:
     """Each fit, and how the leading coefficient without a cache compares with that of the reference."""
-    told = [
-        f"{name}: {equation(one)}, residual {of.said(one.residual)}"
-        + ("" if one.leads else f"; its {LEADING[of.degree]} cannot be told from zero")
-        for name, one in found.items()
-    ]
+    told = [f"{name}: {equation(one)}, residual {of.said(one.residual)}" for name, one in found.items()]
+    open_ones = [name for name, one in found.items() if not one.leads]
+    if open_ones:
+        told.append(f"not told from zero: the {LEADING[of.degree]} of {listed(open_ones)}")
     pair = [found[name] for name in (UNCACHED, REFERENCE) if name in found]
     if len(pair) == 2 and all(one.leads and one.coefficients[0] > 0 for one in pair):
         times = pair[0].coefficients[0] / pair[1].coefficients[0]
