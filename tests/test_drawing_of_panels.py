@@ -1,7 +1,7 @@
 """What stands around the data of a panel: its axes, its zones and rules, its callouts and labels."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from drawn_charts import CURVE, MS, drawn, frame, panel, texts
@@ -111,16 +111,29 @@ def test_points_that_coincide_are_labelled_once():
     assert said.count("v0, v2") == 1 and "v1" in said and "v2" not in said
 
 
-def test_labels_of_bars_are_upright_where_they_would_not_fit_side_by_side():
-    def labelled(label, count):
-        names = tuple(f"v{place}" for place in range(count))
-        series = (Series(name, "bars", (Point(float(at), 5.0, label=label),), name) for at, name in enumerate(names))
-        figure = drawn(panel(*series, x=Axis("", "names", names=names)))
-        return [text.get_rotation() for text in texts(figure) if text.get_text() == label]
+def labelled(label, count):
+    """So many bars of one height and label, drawn, and the texts of their labels."""
+    names = tuple(f"v{place}" for place in range(count))
+    series = (Series(name, "bars", (Point(float(at), 5.0, label=label),), name) for at, name in enumerate(names))
+    figure = drawn(panel(*series, x=Axis("", "names", names=names)))
+    return figure, [text for text in texts(figure) if text.get_text() == label]
 
-    assert labelled("+104%", 3) == [0, 0, 0]
-    assert labelled("1,867_sequences_in_all", 12) == [90] * 12
-    assert labelled("+104.8%", 18) == [90] * 18, "no number is parted"
+
+def test_labels_of_bars_are_upright_where_they_would_not_fit_side_by_side():
+    def degrees(label, count):
+        return [text.get_rotation() for text in labelled(label, count)[1]]
+
+    assert degrees("+104%", 3) == [0, 0, 0]
+    assert degrees("1,867_sequences_in_all", 12) == [90] * 12
+    assert degrees("+104.8%", 18) == [90] * 18, "no number is parted"
+
+
+@pytest.mark.parametrize("count", range(4, 19))
+def test_labels_of_bars_side_by_side_do_not_read_as_one_number(count):
+    figure, found = labelled("+1,214%", count)
+    boxes = sorted((frame(figure, text) for text in found), key=lambda box: box.x0)
+    gaps = [(right.x0 - left.x1) * 72 / figure.dpi for left, right in pairwise(boxes)]
+    assert len(gaps) == count - 1 and min(gaps) >= 2.0, "points"
 
 
 def test_the_corners_say_what_they_are():

@@ -18,6 +18,7 @@ SHORT, LONG = 30, 40  # characters: of a label at a bar, and beside a mark
 WAYS = ((1, 0, SIZE), (1, 0, 6.5), (2, 0, SIZE), (2, 0, 6.5), (1, 90, SIZE))  # lines, degrees, points: in this order
 STEPS = (0.0, 0.7, 1.4)  # heights by which a label is moved off a rule that goes through it
 TOUCHING = 4.0  # points
+APART = 2.0  # points between the labels of bars: less, and two numbers read as one
 
 
 def on(colour: str) -> str:
@@ -39,7 +40,7 @@ def at_bars(ground: Ground, panel: Panel, slots: Sequence[Sequence[Slot]]) -> No
             continue
         texts = [ground.text(_on_lines(point.label, lines), size, INK, rotation=degrees) for point, _ in labelled]
         boxes = [_beyond(ground, text, *one) for text, one in zip(texts, labelled, strict=True)]
-        if way == WAYS[-1] or not _crowded(ground, boxes):
+        if way == WAYS[-1] or not _crowded(ground, boxes, APART * ground.point):
             break
         for text in texts:
             text.remove()
@@ -100,7 +101,7 @@ def _beyond(ground: Ground, text: Text, point: Point, slot: Slot) -> Box:
     return Box.around((x, y + way * (2 * ground.point + height / 2)), width, height).inside(ground.bounds)
 
 
-def _crowded(ground: Ground, boxes: Sequence[Box]) -> bool:
-    """Whether labels cover each other, or bars."""
-    shared = any(box.shared(other) for place, box in enumerate(boxes) for other in boxes[place + 1 :])
+def _crowded(ground: Ground, boxes: Sequence[Box], apart: float) -> bool:
+    """Whether labels cover each other, or nearly, or bars."""
+    shared = any(box.grown(apart).shared(other) for place, box in enumerate(boxes) for other in boxes[place + 1 :])
     return shared or any(box.holds(ground.bars) for box in boxes)
