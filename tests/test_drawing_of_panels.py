@@ -111,11 +111,11 @@ def test_points_that_coincide_are_labelled_once():
     assert said.count("v0, v2") == 1 and "v1" in said and "v2" not in said
 
 
-def labelled(label, count):
+def labelled(label, count, high=11.0):
     """So many bars of one height and label, drawn, and the texts of their labels."""
     names = tuple(f"v{place}" for place in range(count))
     series = (Series(name, "bars", (Point(float(at), 5.0, label=label),), name) for at, name in enumerate(names))
-    figure = drawn(panel(*series, x=Axis("", "names", names=names)))
+    figure = drawn(panel(*series, x=Axis("", "names", names=names), y=replace(MS, low=0.0, high=high)))
     return figure, [text for text in texts(figure) if text.get_text() == label]
 
 
@@ -134,6 +134,12 @@ def test_labels_of_bars_side_by_side_do_not_read_as_one_number(count):
     boxes = sorted((frame(figure, text) for text in found), key=lambda box: box.x0)
     gaps = [(right.x0 - left.x1) * 72 / figure.dpi for left, right in pairwise(boxes)]
     assert len(gaps) == count - 1 and min(gaps) >= 2.0, "points"
+
+
+def test_labels_of_bars_without_room_above_nearly_touch_before_they_lie_on_bars():
+    figure, found = labelled("+1,214%", 14, high=5.6)
+    bars = [one.get_window_extent() for one in figure.axes[0].patches if isinstance(one, Rectangle)]
+    assert len(bars) == 14 and not any(frame(figure, text).overlaps(bar) for text in found for bar in bars)
 
 
 def test_the_corners_say_what_they_are():

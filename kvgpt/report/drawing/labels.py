@@ -15,7 +15,7 @@ from kvgpt.report.looks import Look
 
 SIZE = 7.5  # points
 SHORT, LONG = 30, 40  # characters: of a label at a bar, and beside a mark
-WAYS = ((1, 0, SIZE), (1, 0, 6.5), (2, 0, SIZE), (2, 0, 6.5), (1, 90, SIZE))  # lines, degrees, points: in this order
+WAYS = ((1, 0, SIZE), (1, 0, 6.5), (2, 0, SIZE), (2, 0, 6.5), (1, 0, 6.0), (1, 90, SIZE))  # lines, degrees, points
 STEPS = (0.0, 0.7, 1.4)  # heights by which a label is moved off a rule that goes through it
 TOUCHING = 4.0  # points
 APART = 2.0  # points between the labels of bars: less, and two numbers read as one
@@ -27,23 +27,26 @@ def on(colour: str) -> str:
 
 
 def at_bars(ground: Ground, panel: Panel, slots: Sequence[Sequence[Slot]]) -> None:
-    """Beyond the bars and their whiskers, in the first of the ways in which all of them have room."""
+    """Beyond the bars and their whiskers, in the first of the ways in which all of them have room, or the least bad."""
     labelled = [
         (point, slot)
         for series, here in zip(panel.series, slots, strict=True)
         for point, slot in zip(series.points, here, strict=True)
         if point.label and series.form == "bars"
     ]
-    for way in WAYS:
-        lines, degrees, size = way
+    least, texts, boxes = (len(labelled), len(labelled) + 1), list[Text](), list[Box]()
+    for lines, degrees, size in WAYS:
         if lines > 1 and any(_parted(point.label, lines) for point, _ in labelled):
             continue
-        texts = [ground.text(_on_lines(point.label, lines), size, INK, rotation=degrees) for point, _ in labelled]
-        boxes = [_beyond(ground, text, *one) for text, one in zip(texts, labelled, strict=True)]
-        if way == WAYS[-1] or not _crowded(ground, boxes, APART * ground.point):
-            break
-        for text in texts:
+        these = [ground.text(_on_lines(point.label, lines), size, INK, rotation=degrees) for point, _ in labelled]
+        theirs = [_beyond(ground, text, *one) for text, one in zip(these, labelled, strict=True)]
+        unread = _unread(ground, theirs)
+        if unread < least:
+            least, texts, these, boxes = unread, these, texts, theirs
+        for text in these:
             text.remove()
+        if not any(least):
+            break
     for text, box in zip(texts, boxes, strict=True):
         height = box.top - box.bottom
         ground.put(text, [Box(box.left, box.bottom + by * height, box.right, box.top + by * height) for by in STEPS])
@@ -101,7 +104,12 @@ def _beyond(ground: Ground, text: Text, point: Point, slot: Slot) -> Box:
     return Box.around((x, y + way * (2 * ground.point + height / 2)), width, height).inside(ground.bounds)
 
 
-def _crowded(ground: Ground, boxes: Sequence[Box], apart: float) -> bool:
-    """Whether labels cover each other, or nearly, or bars."""
-    shared = any(box.grown(apart).shared(other) for place, box in enumerate(boxes) for other in boxes[place + 1 :])
-    return shared or any(box.holds(ground.bars) for box in boxes)
+def _unread(ground: Ground, boxes: Sequence[Box]) -> tuple[int, int]:
+    """How many labels lie on another one or on a bar, and how many nearly on another one."""
+    wide = [box.grown(APART / 2 * ground.point) for box in boxes]
+    covered = [box for box in boxes if box.holds(ground.bars) or _shares(box, boxes)]
+    return len(covered), sum(_shares(box, wide) for box in wide)
+
+
+def _shares(box: Box, boxes: Sequence[Box]) -> bool:
+    return any(box.shared(other) for other in boxes if other is not box)
