@@ -82,6 +82,19 @@ def test_of_five_passes_a_tenth_is_found_and_equals_are_the_same(base):
     assert words(faster) == dict.fromkeys(timed, "BETTER") and faster.exit_code() == 0
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_change_that_is_shown_is_that_of_the_figures_beside_it(base, paired):
+    def passed(value, *times):
+        figure = {"value": value, "processes": [[time] for time in times]}
+        latency = "per_token_latency"
+        return changed(base, lambda metrics: metrics | {latency: metrics[latency] | figure}, "latency")
+
+    before, after = passed(1.0, 1.0, 1.0, 1.0, 4.0, 4.0), passed(2.0, 1.0, 1.0, 2.0, 2.0, 2.0)
+    judged = [one for one in gate.compare(before, after, paired=paired).judged if one.interval]
+    assert judged and all(one.new / one.base == pytest.approx(one.ratio) for one in judged)
+    assert judged[0].ratio == pytest.approx(2 ** (-1 / 5)), "though the medians say 2"
+
+
 def pulsed(results, seconds):
     """The results as of a machine whose cores take so long for a pulse."""
     details = {} if seconds is None else {"pulse": {"cores": seconds, "memory": 1.0}}

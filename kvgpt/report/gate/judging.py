@@ -119,6 +119,7 @@ def _judge(matter: Matter, found: tuple[float, Interval] | None) -> Judged:
     ratio = new / base if base else None
     interval: Interval | None = None
     if found is not None:
+        base, new = (times.usual(matter.passes(case)) for case in (matter.base, matter.new))
         ratio, (low, high) = found
         raised, lowered = matter.allowance
         interval = low / raised, high * lowered

@@ -13,7 +13,8 @@ WORDS: tuple[Word, ...] = ("WORSE", "MISSING", "INCOMPARABLE", "UNDECIDED", "BET
 class Judged:
     """One metric of one case; ``metric`` and the figures are None where the case as a whole was judged.
 
-    ``ratio`` is new over base, and ``interval`` holds it; ``reason`` is a clause on how the word came about.
+    ``ratio`` is new over base, and ``interval`` holds it; ``reason`` is a clause on how the word came about. Where
+    passes decided, the two figures are what :func:`times.usual` takes of their passes, not the medians of all samples.
     """
 
     case: str

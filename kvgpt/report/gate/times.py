@@ -12,7 +12,7 @@ has spikes, slow passes and two states.
 
 from collections.abc import Sequence
 from math import ceil, exp, sqrt
-from statistics import NormalDist
+from statistics import NormalDist, geometric_mean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def ratios(
     residuals = [[side - side.mean() for side in both] for both in sides]
     pool = np.concatenate([_blown_up(one) for both in residuals for one in both])
     own = [sqrt(sum(float(one @ one) / (len(one) - 1) for one in both) / len(both)) for both in residuals]
-    usual = sqrt(sum(scale**2 for scale in own) / len(own))
+    common = sqrt(sum(scale**2 for scale in own) / len(own))
     level = alarm / len(cases)
     freedom = sum(len(one) - 1 for both in residuals for one in both)
     stretch = student_quantile(freedom, level) / -NormalDist().inv_cdf(level / 2)
@@ -51,9 +51,14 @@ def ratios(
     found = []
     for both, scale in zip(sides, own, strict=True):
         change = float(both[0].mean() - (both[1].mean() if len(both) > 1 else 0.0))
-        half = reach[_counts(both)] * max(1.0, OWN * scale / usual) if usual else 0.0
+        half = reach[_counts(both)] * max(1.0, OWN * scale / common) if common else 0.0
         found.append((exp(change), (exp(change - half), exp(change + half))))
     return found
+
+
+def usual(passes: Passes) -> float:
+    """What the time of so many passes is taken for, and ratios are of: the geometric mean of their medians."""
+    return geometric_mean(pass_medians(passes))
 
 
 def _sides(base: Passes, new: Passes, paired: bool) -> list[Array]:
