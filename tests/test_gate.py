@@ -310,6 +310,21 @@ def test_text_names_what_is_worse_and_its_figures(base):
     assert len(lines) == 5 < len(shown.text(found, everything=True))
 
 
+def test_what_is_undecided_is_not_said_to_be_no_worse(base):
+    found = gate.compare(base, changed(base, scaled("per_token_latency", 1.15), "latency"))
+    assert found.exit_code() == 0 and shown.headline(found) == "undecided: 4 UNDECIDED, 30 SAME"
+    assert "--ab" in shown.text(found)[-1] and "--ab" in shown.markdown(found)
+    same = gate.compare(base, base)
+    assert shown.headline(same) == "nothing got worse: 34 SAME" and not any("--ab" in line for line in shown.text(same))
+
+
+def test_the_worst_is_what_a_comparison_means(base):
+    gone = replace(base, cases=base.cases[1:])
+    open_and_worse = changed(base, scaled("per_token_latency", 1.15), "latency")
+    open_and_worse = changed(open_and_worse, scaled("perplexity", 2), "perplexity")
+    assert [gate.compare(base, new).meaning for new in (gone, open_and_worse)] == ["worse", "worse"]
+
+
 def test_json_has_every_figure(base):
     document = json.loads(json.dumps(shown.document(gate.compare(base, in_passes(base, 1, 1.3))), allow_nan=False))
     assert document["schema"] == 1 and document["exit"] == 1 and document["counts"]["WORSE"] == 4

@@ -55,13 +55,13 @@ def everything(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def few(families=("latency", "perplexity"), lengths=(32,), perplexity=1.0):
-    """A document with these families alone, its perplexities in multiples of what they are."""
+def few(families=("latency", "perplexity"), lengths=(32,), **factors):
+    """A document with these families alone, and metrics in multiples of what they are."""
     document = synthetic.document(variants=("v1", "v2"), lengths=lengths)
     cases = [one for one in document["benchmarks"] if one["extra_info"]["kvgpt"]["family"] in families]
     for figures in (one["extra_info"]["kvgpt"]["metrics"] for one in cases):
-        if "perplexity" in figures:
-            figures["perplexity"]["value"] *= perplexity
+        for name in factors.keys() & figures.keys():
+            figures[name]["value"] *= factors[name]
     return {**document, "benchmarks": cases}
 
 
@@ -157,6 +157,15 @@ def test_the_verdict_comes_first_and_a_regression_before_it(tmp_path):
     better = written(tmp_path / "base.json", few(families, perplexity=0.9))
     said = publication.verdict(results, gate.compare(recorded.read(better), results))
     assert said.headline == f"against {better}: worse: 4 WORSE, 14 SAME" and said.tone == "poor"
+
+
+@pytest.mark.parametrize(("factor", "tone"), [(1.0, "good"), (1.15, "fair"), (1.3, "poor"), (0.7, "good")])
+def test_a_verdict_looks_as_good_as_the_comparison_is(tmp_path, factor, tone):
+    results, slower = (
+        recorded.read(written(tmp_path / f"{name}.json", few(("latency",), per_token_latency=times)))
+        for name, times in (("base", 1.0), ("new", factor))
+    )
+    assert publication.verdict(slower, gate.compare(results, slower)).tone == tone
 
 
 def test_the_page_has_the_regression_before_the_verdict(tmp_path):

@@ -96,9 +96,9 @@ def _show(found: "Comparison", parsed: argparse.Namespace, strict: bool) -> int:
     from kvgpt import strict_json, whole
     from kvgpt.report.gate import shown
 
-    print(*shown.text(found, strict, parsed.all), sep="\n")
+    print(*shown.text(found, parsed.all), sep="\n")
     if parsed.markdown:
-        whole.write(parsed.markdown, shown.markdown(found, strict))
+        whole.write(parsed.markdown, shown.markdown(found))
     if parsed.json:
         strict_json.write(parsed.json, shown.document(found, strict))
     return found.exit_code(strict)

@@ -7,12 +7,18 @@ from pathlib import Path
 from kvgpt.recorded import Results
 from kvgpt.report import drawing, page, points, tables
 from kvgpt.report.charts import charts
-from kvgpt.report.gate import Comparison, shown
+from kvgpt.report.gate import Comparison, Meaning, shown
 from kvgpt.report.tables.use_cases import use_cases
 from kvgpt.report.tabular import Column, Table
 
 PAGE = "index.html"
 SUBFOLDERS = ("figures", "points")
+TONES: dict[Meaning, page.Tone] = {
+    "worse": "poor",
+    "not comparable": "fair",
+    "undecided": "fair",
+    "nothing got worse": "good",
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,8 @@ def verdict(results: Results, compared: Comparison | None = None) -> page.Verdic
     best = [f"{row[0]}: {row[1]}, {row[2]}" for table in use_cases(results) for row in table.printed()]
     if compared is None:
         return page.Verdict(health, "fair" if unfit else "good", tuple(best))
-    code = compared.exit_code()
-    against = f"against {compared.base}: {shown.headline(compared, strict=False)}"
-    return page.Verdict(against, ("good", "poor", "fair")[code], (health, *best))
+    against = f"against {compared.base}: {shown.headline(compared)}"
+    return page.Verdict(against, TONES[compared.meaning], (health, *best))
 
 
 def _judged(compared: Comparison) -> Table:

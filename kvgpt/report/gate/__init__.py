@@ -2,7 +2,7 @@
 
 from kvgpt.report.gate.judging import compare
 from kvgpt.report.gate.limits import Limit, parse
-from kvgpt.report.gate.outcome import Comparison, Judged
+from kvgpt.report.gate.outcome import Comparison, Judged, Meaning
 from kvgpt.report.gate.times import ALARM
 
-__all__ = ["ALARM", "Comparison", "Judged", "Limit", "compare", "parse"]
+__all__ = ["ALARM", "Comparison", "Judged", "Limit", "Meaning", "compare", "parse"]

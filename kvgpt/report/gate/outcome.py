@@ -8,6 +8,14 @@ from typing import Literal
 Word = Literal["WORSE", "MISSING", "INCOMPARABLE", "UNDECIDED", "BETTER", "SAME"]
 WORDS: tuple[Word, ...] = ("WORSE", "MISSING", "INCOMPARABLE", "UNDECIDED", "BETTER", "SAME")  # as they are shown
 
+Meaning = Literal["worse", "not comparable", "undecided", "nothing got worse"]
+MEANINGS: dict[Word, Meaning] = {
+    "WORSE": "worse",
+    "MISSING": "worse",
+    "INCOMPARABLE": "not comparable",
+    "UNDECIDED": "undecided",
+}
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -43,6 +51,13 @@ class Comparison:
     def counts(self) -> Mapping[Word, int]:
         found = Counter(one.word for one in self.judged)
         return {word: found[word] for word in WORDS}
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the worst of its words says of the whole. Something undecided may be worse, whatever the exit code."""
+        return next(
+            (MEANINGS[word] for word, count in self.counts.items() if count and word in MEANINGS), "nothing got worse"
+        )
 
     def exit_code(self, strict: bool = False) -> int:
         """0; 1 for a regression: WORSE, MISSING, and where ``strict`` UNDECIDED; else 2 for what is not comparable."""

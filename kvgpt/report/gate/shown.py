@@ -13,29 +13,30 @@ from kvgpt.report.gate.outcome import Comparison, Judged
 SCHEMA = 1
 HEADED = ("verdict", "case", "metric", "base", "new", "change", "interval", "limit", "why")
 QUIET = ("SAME",)  # words that a reader need not see case by case
-MEANINGS = {0: "nothing got worse", 1: "worse", 2: "not comparable"}
+OPEN = "UNDECIDED may be worse or the same: more passes, or kvgpt compare --ab GIT_REF, tell smaller changes"
 
 
-def headline(found: Comparison, strict: bool) -> str:
+def headline(found: Comparison) -> str:
     """``worse: 2 WORSE, 1 UNDECIDED, 201 SAME``."""
     counted = [f"{count} {word}" for word, count in found.counts.items() if count]
-    return f"{MEANINGS[found.exit_code(strict)]}: {', '.join(counted) or 'no figure is held to a limit'}"
+    return f"{found.meaning}: {', '.join(counted) or 'no figure is held to a limit'}"
 
 
-def text(found: Comparison, strict: bool = False, everything: bool = False) -> list[str]:
+def text(found: Comparison, everything: bool = False) -> list[str]:
     """A line for each figure that is not the same, or for all, under the headline."""
     told = [_row(one) for one in _ordered(found) if everything or one.word not in QUIET]
-    lines = [f"{found.base} -> {found.new}", headline(found, strict)]
+    lines = [f"{found.base} -> {found.new}", headline(found)]
     if told:
         lines += ["", *columns(HEADED, told)]
-    return [*lines, *([""] if found.remarks or found.only_new else []), *_remarks(found)]
+    remarks = _remarks(found)
+    return [*lines, *([""] if remarks else []), *remarks]
 
 
-def markdown(found: Comparison, strict: bool = False) -> str:
+def markdown(found: Comparison) -> str:
     """A table of what is not the same, and the rest folded away."""
     loud = [one for one in _ordered(found) if one.word not in QUIET]
     quiet = [one for one in _ordered(found) if one.word in QUIET]
-    parts = [f"### kvgpt compare: {headline(found, strict)}\n"]
+    parts = [f"### kvgpt compare: {headline(found)}\n"]
     if loud:
         parts.append(_table(loud))
     if quiet:
@@ -88,7 +89,8 @@ def _percent(ratio: float) -> str:
 
 def _remarks(found: Comparison) -> list[str]:
     fresh = [f"only in the new results, not judged: {name}" for name in found.only_new]
-    return [_printable(line) for line in (*found.remarks, *fresh)]
+    left_open = [OPEN] if found.counts["UNDECIDED"] else []
+    return [_printable(line) for line in (*left_open, *found.remarks, *fresh)]
 
 
 def _printable(words: str) -> str:

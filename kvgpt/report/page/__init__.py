@@ -17,10 +17,10 @@ from kvgpt.report.chart import Chart
 from kvgpt.report.page import filters, sections
 from kvgpt.report.page.embedded import embedded
 from kvgpt.report.page.markup import html
-from kvgpt.report.page.sections import Verdict
+from kvgpt.report.page.sections import Tone, Verdict
 from kvgpt.report.tabular import Table
 
-__all__ = ["Verdict", "write"]
+__all__ = ["Tone", "Verdict", "write"]
 
 POLICY = "default-src 'none'; style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'"
 SCRIPTS = (  # one module in their order: what is named later uses what was named before

@@ -13,6 +13,7 @@ from kvgpt.report.page.markup import Element, element, listed
 from kvgpt.report.page.tables import table
 from kvgpt.report.tabular import Table
 
+Tone = Literal["good", "fair", "poor"]
 FEW = 6  # insights that are all shown at once
 
 
@@ -21,7 +22,7 @@ class Verdict:
     """What results amount to, in a headline and the lines that bear it out."""
 
     headline: str
-    tone: Literal["good", "fair", "poor"]
+    tone: Tone
     lines: tuple[str, ...] = ()
 
 
