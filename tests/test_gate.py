@@ -1,56 +1,21 @@
 """The gate: a word for each figure of each case, and the exit code that follows."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import synthetic
+from changed_results import FEW, changed, in_passes, scaled, words
 
 from kvgpt import recorded
 from kvgpt.record import metric
 from kvgpt.report import gate
-from kvgpt.report.gate import limits, shown, times
-
-FEW = {"variants": ("v1", "v2"), "lengths": (32, 64)}
+from kvgpt.report.gate import limits, times
 
 
 @pytest.fixture(scope="module")
 def base():
     return synthetic.results(**FEW)
-
-
-def changed(results, change, family, variant=None, **workload):
-    """The results after ``change(metrics)`` of these cases, which returns their new metrics."""
-
-    def of(case):
-        asked = case.family == family and variant in (None, case.variant) and workload.items() <= case.workload.items()
-        return replace(case, metrics=change(dict(case.metrics))) if asked else case
-
-    return replace(results, cases=tuple(map(of, results.cases)))
-
-
-def scaled(name, factor):
-    return lambda metrics: metrics | {name: {**metrics[name], "value": metrics[name]["value"] * factor}}
-
-
-def in_passes(results, count, factor=1.0, seed=0):
-    """The results as of ``count`` passes with 1% between them, times of decoding ``factor`` times as long."""
-    drawn = np.random.default_rng(seed)
-
-    def passes(metrics):
-        value = factor * metrics["per_token_latency"]["value"]
-        processes = [[value * float(np.exp(noise))] for noise in drawn.normal(0, 0.01, count)]
-        figure = {**metrics["per_token_latency"], "value": value, "processes": processes}
-        return metrics | {"per_token_latency": figure}
-
-    return changed(results, passes, "latency")
-
-
-def words(found, **fields):
-    """{(case, metric): word} of what is not the same."""
-    return {(one.case, one.metric): one.word for one in found.judged if one.word != "SAME"}
 
 
 def test_the_same_results_are_the_same(base):
@@ -93,75 +58,6 @@ def test_the_change_that_is_shown_is_that_of_the_figures_beside_it(base, paired)
     judged = [one for one in gate.compare(before, after, paired=paired).judged if one.interval]
     assert judged and all(one.new / one.base == pytest.approx(one.ratio) for one in judged)
     assert judged[0].ratio == pytest.approx(2 ** (-1 / 5)), "though the medians say 2"
-
-
-def pulsed(results, seconds):
-    """The results as of a machine whose cores take so long for a pulse."""
-    details = {} if seconds is None else {"pulse": {"cores": seconds, "memory": 1.0}}
-    return replace(results, cases=tuple(replace(case, details=case.details | details) for case in results.cases))
-
-
-@pytest.mark.parametrize(
-    ("pulses", "word", "reason"),
-    [
-        ((1.0, 1.2), "WORSE", "by 1 pass"),
-        ((1.0, 1.6), "UNDECIDED", "the new results met a machine 1.6 times as slow: measure them again"),
-        ((2.0, 1.0), "UNDECIDED", "the base results met a machine 2.0 times as slow: measure them again"),
-        ((None, 2.0), "WORSE", "by 1 pass"),
-    ],
-)
-def test_a_time_from_a_machine_that_was_slower_decides_nothing(base, pulses, word, reason):
-    sides = pulsed(base, pulses[0]), pulsed(changed(base, scaled("per_token_latency", 1.5), "latency"), pulses[1])
-    found = gate.compare(*sides)
-    timed = [one for one in found.judged if one.case.startswith("latency") and one.metric == "per_token_latency"]
-    assert {one.word for one in timed} == {word} and all(one.reason.startswith(reason) for one in timed)
-    assert {one.word for one in found.judged if one.metric == "peak_memory"} == {"SAME"}, "bytes are counted"
-
-
-@pytest.mark.parametrize(
-    ("factor", "pulses", "word"),
-    [
-        (1.1, (1.0, 1.0), "WORSE"),
-        (1.1, (1.0, 1.12), "UNDECIDED"),  # the machine may have done it
-        (1.1, (1.12, 1.0), "WORSE"),  # and it can hide, but not make, what is slower
-        (0.9, (1.12, 1.0), "UNDECIDED"),
-        (0.9, (1.0, 1.12), "BETTER"),
-        (1.0, (1.0, 1.0), "SAME"),
-        (1.0, (1.0, 1.12), "UNDECIDED"),
-        (1.0, (1.12, 1.0), "UNDECIDED"),
-    ],
-)
-def test_what_pulses_allow_for_is_added_to_the_interval(base, factor, pulses, word):
-    before, after = in_passes(base, 10), in_passes(base, 10, factor, seed=1)
-    plain = gate.compare(before, after)
-    found = gate.compare(pulsed(before, pulses[0]), pulsed(after, pulses[1]))
-    timed = [(one, bare) for one, bare in zip(found.judged, plain.judged, strict=True) if one.interval]
-    assert {one.word for one, _ in timed} == {word}
-    for one, bare in timed:
-        assert one.ratio == bare.ratio
-        assert one.interval[0] == pytest.approx(bare.interval[0] / max(1.0, pulses[1] / pulses[0]))
-        assert one.interval[1] == pytest.approx(bare.interval[1] * max(1.0, pulses[0] / pulses[1]))
-
-
-@pytest.mark.parametrize(
-    ("factor", "pulses", "word"),
-    [(1.3, (1.0, 1.05), "WORSE"), (1.3, (1.0, 1.12), "UNDECIDED"), (1.3, (1.12, 1.0), "WORSE"),
-     (0.75, (1.12, 1.0), "UNDECIDED"), (0.75, (1.0, 1.12), "BETTER"), (1.05, (1.0, 1.2), "SAME")],
-)  # fmt: skip
-def test_of_one_pass_a_change_counts_beyond_what_pulses_allow_for(base, factor, pulses, word):
-    new = pulsed(changed(base, scaled("per_token_latency", factor), "latency"), pulses[1])
-    found = gate.compare(pulsed(base, pulses[0]), new)
-    timed = [one for one in found.judged if one.case.startswith("latency") and one.metric == "per_token_latency"]
-    assert {one.word for one in timed} == {word}
-
-
-@pytest.mark.parametrize(
-    ("pulses", "word"), [((1.0, 1.0), "WORSE"), ((1.0, 1.12), "UNDECIDED"), ((1.12, 1.0), "WORSE")]
-)
-def test_a_machine_that_is_slower_lowers_what_is_better_high(base, pulses, word):
-    new = pulsed(changed(base, scaled("throughput", 0.75), "latency"), pulses[1])
-    found = gate.compare(pulsed(base, pulses[0]), new, [limits.Limit("throughput", relative=0.05)])
-    assert {one.word for one in found.judged if one.metric == "throughput"} == {word}
 
 
 def test_four_passes_decide_as_one_does(base):
@@ -300,48 +196,6 @@ def test_limits_are_read(text, expected):
 def test_limits_that_mean_nothing_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         gate.parse(text)
-
-
-def test_text_names_what_is_worse_and_its_figures(base):
-    found = gate.compare(base, changed(base, scaled("per_token_latency", 1.3), "latency", "v2", new_tokens=64))
-    lines = shown.text(found)
-    assert lines[1] == "worse: 1 WORSE, 33 SAME"
-    assert lines[4].split()[:4] == ["WORSE", "latency", "v2", "64"] and "+30%" in lines[4] and "5%" in lines[4]
-    assert len(lines) == 5 < len(shown.text(found, everything=True))
-
-
-def test_what_is_undecided_is_not_said_to_be_no_worse(base):
-    found = gate.compare(base, changed(base, scaled("per_token_latency", 1.15), "latency"))
-    assert found.exit_code() == 0 and shown.headline(found) == "undecided: 4 UNDECIDED, 30 SAME"
-    assert "--ab" in shown.text(found)[-1] and "--ab" in shown.markdown(found)
-    same = gate.compare(base, base)
-    assert shown.headline(same) == "nothing got worse: 34 SAME" and not any("--ab" in line for line in shown.text(same))
-
-
-def test_the_worst_is_what_a_comparison_means(base):
-    gone = replace(base, cases=base.cases[1:])
-    open_and_worse = changed(base, scaled("per_token_latency", 1.15), "latency")
-    open_and_worse = changed(open_and_worse, scaled("perplexity", 2), "perplexity")
-    assert [gate.compare(base, new).meaning for new in (gone, open_and_worse)] == ["worse", "worse"]
-
-
-def test_json_has_every_figure(base):
-    document = json.loads(json.dumps(shown.document(gate.compare(base, in_passes(base, 1, 1.3))), allow_nan=False))
-    assert document["schema"] == 1 and document["exit"] == 1 and document["counts"]["WORSE"] == 4
-    worse = next(one for one in document["judged"] if one["word"] == "WORSE")
-    assert worse["ratio"] == pytest.approx(1.3) and worse["unit"] == "s" and "interval" not in worse
-
-
-def test_names_are_neither_markup_nor_commands_to_a_terminal(base):
-    name = "a`|b\n<script>@everyone\x1b[31m"
-    cases = tuple(replace(case, name=f"{name}{place}") for place, case in enumerate(base.cases))
-    hostile = replace(base, cases=cases)
-    found = gate.compare(hostile, changed(hostile, scaled("perplexity", 2), "perplexity", "v2"))
-    page = shown.markdown(found)
-    rows = [line for line in page.splitlines() if line.startswith("| WORSE")]
-    assert len(rows) == 2 and all(len(row.replace("\\|", "").split("|")) == 11 for row in rows)
-    assert all("`a'\\|b\\n<script>@everyone\\x1b[31m" in row for row in rows)
-    assert "\x1b" not in page and "\x1b" not in "\n".join(shown.text(found))
 
 
 def test_a_metric_of_zero_is_compared_without_a_ratio(base):
