@@ -5,7 +5,6 @@ from statistics import median
 from typing import Any
 
 LIMIT = 1.25  # times the best pulse: what disturbs is 1.4 and more, a processor that warms up stays below
-ALIKE = 1.15  # times, between passes: medians of many pulses scatter less
 Pulse = Mapping[str, float]  # kind of work -> seconds
 
 

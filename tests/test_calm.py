@@ -1,17 +1,20 @@
 """Calm: which moments of a machine count, told by pulses and never by what is measured in them."""
 
+import random
 from types import SimpleNamespace
 
 import pytest
 import torch
 from fake_benchmark import Bench
 from fake_clock import FakeClock
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kvgpt.measure import calm
 from kvgpt.measure.calm import LONGER, LONGEST, Gauge, of_processor
-from kvgpt.measure.moments import MOMENT, Moments
+from kvgpt.measure.moments import MOMENT, SHARE, Moments
 from kvgpt.measure.roof import SIZES, Roof
 from kvgpt.measure.rounds import timed
+from kvgpt.measure.small_operations import small_operations
 from kvgpt.pulses import LIMIT, folded, of_passes, slowness
 
 PULSE = 0.001  # s, on a machine that is calm
@@ -74,15 +77,15 @@ def test_rounds_are_chosen_by_pulses_and_not_by_what_they_took():
 
 
 def test_a_case_waits_for_calm_moments_but_not_for_long():
-    waits = Machine(lambda now: 1.8 if now < 4.0 else 1.0)
+    waits = Machine(lambda now: 1.8 if now < 3.0 else 1.0)
     found = waits.run(seconds=1.0)
-    assert found.seconds == pytest.approx([0.01] * len(found.seconds)) and 4.0 < waits.clock.now < 5.0
+    assert found.seconds == pytest.approx([0.01] * len(found.seconds)) and 3.0 < waits.clock.now < 4.0
     assert waits.gauge.left == pytest.approx(calm.IN_ALL - (waits.clock.now - 1.0), abs=0.1)
     never = Machine(lambda now: 1.8)
     found = never.run(seconds=1.0)
     assert 1.0 + LONGER - 0.1 < never.clock.now < 1.0 + LONGER + 0.1
     assert found.details["calm_share"] == 0.0 and found.details["pulse"]["work"] == pytest.approx(1.8 * PULSE)
-    assert len(found.seconds) == 6, "of moments that are all alike, as many as the grid asks for"
+    assert len(found.seconds) == pytest.approx(5.0 / 0.036, rel=0.1), "one of every moment, of two rounds each"
     begun = never.clock.now
     never.run(seconds=10.0)
     assert never.clock.now - begun == pytest.approx(10.0 + LONGEST, abs=0.1)
@@ -93,10 +96,35 @@ def test_a_case_waits_for_calm_moments_but_not_for_long():
     assert never.clock.now - begun < 1.1 and 0.0 <= never.gauge.left < 0.01, "a run's patience comes to an end"
 
 
-def test_where_no_moment_is_calm_the_calmest_count():
-    machine = Machine(lambda now: 2.0 if now < 0.6 else 1.5 if now < 0.8 else 3.0)
-    found = machine.run(seconds=0.5, rounds=10)
-    assert found.seconds == pytest.approx([0.015] * 10)
+def test_where_no_moment_is_calm_one_round_of_every_moment_counts_however_slow_its_pulses():
+    found = Machine(lambda now: 2.0 if now % 0.4 < 0.2 else 3.0).run(seconds=0.5)
+    levels = [round(seconds, 3) for seconds in found.seconds]
+    assert levels.count(0.02) == pytest.approx(1.5 * levels.count(0.03), rel=0.1) and found.details["calm_share"] == 0.0
+    assert 2 * PULSE <= found.details["pulse"]["work"] <= 3 * PULSE
+
+
+class Scattering(Machine):
+    """A machine that is always so slow, and its pulses scatter by themselves."""
+
+    def __init__(self, slow, scatter):
+        self.luck, self.scatter = random.Random(0), lambda luck: 1.0
+        super().__init__(lambda now: slow, seconds=MOMENT)
+        self.scatter = scatter  # its gauge has seen the best of it
+
+    def _take(self, seconds):
+        super()._take(seconds * (self.scatter(self.luck) if seconds == PULSE else 1.0))
+
+
+def test_a_few_lucky_pulses_make_no_moments_calm():
+    found = Scattering(1.6, lambda luck: luck.choice([0.6, 1.0, 1.0, 1.0])).run(seconds=3.0)
+    assert 0 < found.details["calm_share"] < SHARE
+    assert len(found.seconds) > 300, "of rounds that all took alike, none is left out"
+
+
+def test_a_pulse_that_chose_a_round_does_not_tell_how_slow_it_was():
+    found = Scattering(1.0, lambda luck: max(1.0, luck.gauss(1.22, 0.12))).run(seconds=20.0, rounds=200)
+    assert SHARE < found.details["calm_share"] < 0.5, "chosen by their luck"
+    assert found.details["pulse"]["work"] == pytest.approx(1.22 * PULSE, rel=0.01)
 
 
 def test_a_machine_that_turns_out_faster_makes_earlier_moments_slow():
@@ -118,6 +146,32 @@ def test_what_a_case_leaves_near_the_cores_is_no_measure_for_the_next():
     seconds |= {"cores": 2.0, "memory": 2.0}
     Moments(gauge, clock)
     assert gauge.best == {"cores": 1.0, "memory": 2.0}
+
+
+def test_what_makes_ready_is_done_before_its_kind_and_not_timed():
+    clock, done = FakeClock(), []
+    take = lambda what, seconds: lambda: (done.append(what), clock.advance(seconds))  # noqa: E731 -- two at once
+    gauge = Gauge({"a": take("a", 1.0), "b": take("b", 2.0)}, clock=clock, ready={"b": take("ready", 5.0)})
+    assert gauge.pulse() == gauge.best == {"a": 1.0, "b": 2.0} and done[-3:] == ["a", "ready", "b"]
+
+
+def test_the_operations_of_a_pulse_are_of_many_kinds_and_alike_each_time():
+    class Names(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.found = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.found.append(function.overloadpacket.__name__)
+            return function(*args, **(kwargs or {}))
+
+    run, seen = small_operations(), []
+    for _ in range(3):
+        with Names() as names:
+            run()
+        seen.append(names.found)
+    assert seen[0] == seen[1] == seen[2] and len(set(seen[0])) >= 35
+    assert {"addmm", "layer_norm", "gelu", "embedding", "index_copy_", "scaled_dot_product_attention"} <= set(seen[0])
 
 
 def test_the_pulse_that_counts_is_the_slower_of_the_two_around_a_round():
@@ -149,7 +203,7 @@ def test_a_processor_is_gauged_by_what_a_step_is_made_of(dtype, monkeypatch):
     read, amax = [], torch.Tensor.amax
     monkeypatch.setattr(torch.Tensor, "amax", lambda one: (read.append(one.nbytes), amax(one)))
     gauge = of_processor(torch.nn.Parameter(one, requires_grad=False) for one in weights)
-    kinds = ["dispatch", "cores", "caches"]
+    kinds = ["operations", "cores", "caches"]
     assert list(gauge.best) == kinds == list(gauge.pulse()) and all(0 < best < 1.0 for best in gauge.best.values())
     assert gauge.slowness(gauge.best) == 1.0
     assert gauge.slowness({**gauge.best, "cores": 3 * gauge.best["cores"]}) == pytest.approx(3.0)
@@ -192,8 +246,8 @@ def entry(**pulse):
 
 
 def test_of_passes_how_slow_the_machine_was_that_each_case_met():
-    calm_pass = {"a": entry(dispatch=1.0, cores=1.0), "b": entry(dispatch=3.0, cores=1.0), "c": entry()}
-    slow_pass = {"a": entry(dispatch=1.0, cores=1.3), "b": entry(dispatch=3.7, cores=1.2), "d": entry(dispatch=9.0)}
+    calm_pass = {"a": entry(memory=1.0, cores=1.0), "b": entry(memory=3.0, cores=1.0), "c": entry()}
+    slow_pass = {"a": entry(memory=1.0, cores=1.3), "b": entry(memory=3.7, cores=1.2), "d": entry(memory=9.0)}
     bare = {"extra_info": {"kvgpt": {}}}
     calm, slow, unknown = of_passes([calm_pass, slow_pass, {"a": bare}])
     assert calm == dict.fromkeys("abc", 1.0) and unknown == {"a": 1.0}

@@ -9,17 +9,19 @@ chosen by their pulses alone, never by how long they took.
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from kvgpt import pulses
 from kvgpt.measure.roof import SIZES, Roof, reading
+from kvgpt.measure.small_operations import small_operations
 from kvgpt.pulses import Pulse
 
 LONGER = 4  # times its seconds that a case may last beyond them to find moments that are calm
 LONGEST, IN_ALL = 10.0, 20.0  # s of that, in a case and in a run
-DISPATCHED, COMPUTED = 300, 6  # operations in a pulse, of which each takes 2 us, and 70 us
+OFTEN, COMPUTED = 6, 6  # times in a pulse of what takes 120 us at best, and of what takes 15
 CHUNK = 32_768  # elements that torch gives a thread at the least
 WARM_UPS = 5
 
@@ -33,12 +35,14 @@ class Gauge:
         of_a_case: Collection[str] = (),
         clock: Callable[[], float] = time.perf_counter,
         nbytes: int = 0,
+        ready: Mapping[str, Callable[[], object]] = MappingProxyType({}),
     ) -> None:
         """How fast the work ``of_a_case`` is depends on what else is done, so that its best is that of each case.
 
-        The kind "memory", where there is one, reads ``nbytes`` that no cache holds.
+        The kind "memory", where there is one, reads ``nbytes`` that no cache holds. ``ready`` is done before its kind,
+        untimed: a large model leaves other code near the cores than a small one.
         """
-        self._work, self._of_a_case, self._clock, self._nbytes = work, of_a_case, clock, nbytes
+        self._work, self._ready, self._of_a_case, self._clock, self._nbytes = work, ready, of_a_case, clock, nbytes
         self.best = dict.fromkeys(work, inf)
         self.left = IN_ALL if work else 0.0
         for _ in range(WARM_UPS):
@@ -48,6 +52,8 @@ class Gauge:
         """Do all of the work once; how long each kind of it took."""
         taken = {}
         for kind, run in self._work.items():
+            if kind in self._ready:
+                self._ready[kind]()
             begun = self._clock()
             run()
             taken[kind] = self._clock() - begun
@@ -78,13 +84,14 @@ class Gauge:
 
 def of_processor(cached: Iterable[Tensor] = ()) -> Gauge:
     """A gauge of the cores that torch uses, and of the caches they read these weights from; without any, of memory."""
-    few, many = torch.zeros(8, 8), torch.zeros(torch.get_num_threads() * CHUNK)
+    few, many = small_operations(), torch.zeros(torch.get_num_threads() * CHUNK)
     near = [one.detach().view(-1).view(torch.int8) for one in cached if one.is_contiguous()]
     cores: dict[str, Callable[[], object]] = {
-        "dispatch": lambda: [few.add_(0) for _ in range(DISPATCHED)],
+        "operations": lambda: [few() for _ in range(OFTEN)],
         "cores": lambda: [torch.sin(many, out=many) for _ in range(COMPUTED)],
     }
+    ready = {"operations": few}
     if near:
-        return Gauge({**cores, "caches": lambda: [one.amax() for one in near]}, of_a_case=["caches"])
+        return Gauge({**cores, "caches": lambda: [one.amax() for one in near]}, of_a_case=["caches"], ready=ready)
     memory = reading("cpu", SIZES["cpu"][-1])
-    return Gauge({**cores, "memory": memory.run}, nbytes=memory.amount)
+    return Gauge({**cores, "memory": memory.run}, nbytes=memory.amount, ready=ready)

@@ -8,6 +8,7 @@ from kvgpt.measure.calm import Gauge
 from kvgpt.pulses import LIMIT, Pulse, folded
 
 MOMENT, PULSES = 0.02, 10  # s between two pulses, or as many times what they take, unless one round takes longer
+SHARE = 0.2  # of all rounds: where fewer were calm, their pulses were lucky
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,17 @@ class Moments:
         self._gauge, self._now, self._since = gauge, now, now()
         self._pulses = [gauge.pulse()]
         self._latest, self.calm, self._others = list[Round](), list[Round](), list[Round]()
-        self._ran = list[int]()  # in each moment
+        self._one_of_each = list[Round]()
+        self._ran, self._calm_ran = list[int](), 0  # rounds, in each moment and in all that were calm
+
+    @property
+    def calm_share(self) -> float:
+        """Of all rounds; 1 where nobody knows."""
+        return self._calm_ran / sum(self._ran) if self._ran and self._gauge.best else 1.0
+
+    def are_calm(self, least: int) -> bool:
+        """Whether so many rounds are, and enough of all that it is no chance: pulses scatter as everything does."""
+        return len(self.calm) >= least and self.calm_share >= SHARE
 
     def add(self, place: int, seconds: float, wall: float, most: float) -> None:
         """A round has ended; ``most`` of the calm ones, and of the others, are kept by now."""
@@ -39,24 +50,29 @@ class Moments:
 
     def end(self, most: float) -> None:
         """Take the pulse that ends a moment and begins the next."""
-        if self._gauge.best:
-            best = dict(self._gauge.best)
+        if not self._latest:
+            return
+        ran, best = len(self._latest), dict(self._gauge.best)
+        if best:
             self._pulses.append(self._gauge.pulse())
-            if self._gauge.best != best:  # the machine is faster than it seemed
-                self._others += [one for one in self.calm if not self._is_calm(one)]
-                self.calm = [one for one in self.calm if self._is_calm(one)]
-        calm = all(map(self._is_calm, self._latest))
-        self._ran.append(len(self._latest))
+            self._one_of_each.append(self._latest[ran // 2])
+        if self._gauge.best != best:  # the machine is faster than it seemed
+            self._others += [one for one in self.calm if not self._is_calm(one.moment)]
+            self.calm = [one for one in self.calm if self._is_calm(one.moment)]
+            self._calm_ran = sum(ran for moment, ran in enumerate(self._ran) if self._is_calm(moment))
+        calm = self._is_calm(self._latest[0].moment)
+        self._ran.append(ran)
+        self._calm_ran += ran if calm else 0
         kept = self.calm if calm else self._others
         kept += self._latest[: max(0, int(most) - len(kept))]
         self._latest.clear()
         self._since = self._now()
 
     def counted(self, least: int) -> list[Round]:
-        """The calm rounds in their order; or, where those are fewer than ``least``, so many of the calmest."""
+        """The calm rounds in their order; where those are not enough, one of every moment, chosen by nothing."""
         counted = self.calm
-        if len(counted) < least:
-            counted = sorted([*self.calm, *self._others], key=lambda one: self._slowness(one.moment))[:least]
+        if not self.are_calm(least):
+            counted = self._one_of_each if len(self._one_of_each) >= least else [*self.calm, *self._others]
         return sorted(counted, key=lambda one: one.place)
 
     def details(self, counted: Sequence[Round]) -> dict[str, Any]:
@@ -65,20 +81,20 @@ class Moments:
         """
         if not self._gauge.best:
             return {}
-        pulses = [pulse for one in counted for pulse in self._around(one.moment)]
-        calm = sum(ran for moment, ran in enumerate(self._ran) if self._slowness(moment) <= LIMIT)
-        read = self._gauge.bandwidth(pulses)
+        read = self._gauge.bandwidth(pulse for one in counted for pulse in self._around(one.moment))
         return {
-            "calm_share": calm / sum(self._ran),
-            "pulse": folded(pulses),
+            "calm_share": self.calm_share,
+            "pulse": folded([pulse for one in counted for pulse in self._beyond(one.moment)]),
             **({"read_bandwidth": read} if read else {}),
         }
 
     def _around(self, moment: int) -> list[Pulse]:
         return self._pulses[moment : moment + 2]
 
-    def _slowness(self, moment: int) -> float:
-        return max(map(self._gauge.slowness, self._around(moment)))
+    def _beyond(self, moment: int) -> list[Pulse]:
+        """The pulses next to those around it. What chose a round by being low says too little of how slow it was."""
+        beyond = self._pulses[max(0, moment - 1) : moment] + self._pulses[moment + 2 : moment + 3]
+        return beyond or self._around(moment)
 
-    def _is_calm(self, one: Round) -> bool:
-        return self._slowness(one.moment) <= LIMIT
+    def _is_calm(self, moment: int) -> bool:
+        return max(map(self._gauge.slowness, self._around(moment))) <= LIMIT

@@ -21,7 +21,7 @@ from kvgpt.measure.folding import entries_of, fold, fold_files
 from kvgpt.measure.progress import LINE, Progress
 from kvgpt.measure.recorder import Recorder
 from kvgpt.options import SETTINGS
-from kvgpt.pulses import ALIKE
+from kvgpt.pulses import LIMIT
 
 AGAIN = 2  # times the passes, of processes that measure what met a slower machine: then it is the machine that there is
 
@@ -101,7 +101,7 @@ class Passes:
         """Of the pass with most of them, time after time, in at most ``AGAIN`` times as many processes as passes."""
         for _ in range(AGAIN * self.count):
             passes = [entries_of(self._json(number)) for number in self._numbers()]
-            slower = [[name for name, times in one.items() if times > ALIKE] for one in pulses.of_passes(passes)]
+            slower = [[name for name, times in one.items() if times > LIMIT] for one in pulses.of_passes(passes)]
             number, names = max(enumerate(slower, 1), key=lambda one: len(one[1]))
             if not names:
                 return

@@ -133,9 +133,9 @@ def timed(
         covered, usual = spent() - begun, median(walls)
         calm = [one.seconds for one in moments.calm]
         needed = max(1, min(effort.rounds, int(effort.seconds / usual)))
-        patience = gauge.patience(effort.seconds) if len(calm) < needed else 0.0
-        possible = covered + usual <= effort.seconds + patience
-        if not turn.again(possible and not (covered >= turn.span and _enough(calm, effort)), possible):
+        settled = moments.are_calm(needed)
+        possible = covered + usual <= effort.seconds + (0.0 if settled else gauge.patience(effort.seconds))
+        if not turn.again(possible and not (covered >= turn.span and settled and _enough(calm, effort)), possible):
             break
         ended(*_round(body, ready, clock, host))
     moments.end(most)
