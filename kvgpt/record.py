@@ -162,6 +162,9 @@ def check(made: Mapping[str, Any]) -> None:
     details = made.get("details", {})
     if not isinstance(details, dict) or not all(map(_finite, _numbers(details))):
         raise ValueError(f"record: details {details!r}: expected an object of finite numbers and names")
+    for name, sound in OF_PULSES.items():
+        if name in details and not sound(details[name]):
+            raise ValueError(f"record: details {name}={details[name]!r}: expected seconds by kind of work")
 
 
 def _check_figure(name: str, figure: Any) -> None:
@@ -191,6 +194,13 @@ SPREADS: dict[str, Callable[[Any], bool]] = {  # what a figure may say of its sp
     "stderr": _is_number,
     "processes": lambda value: _is_list(value, lambda one: _is_list(one, _is_number)),
 }
+
+
+def _is_pulse(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_number(one) and one > 0 for one in value.values())
+
+
+OF_PULSES: dict[str, Callable[[Any], bool]] = {"pulse": _is_pulse, "pulses": lambda value: _is_list(value, _is_pulse)}
 
 
 def _numbers(value: Any) -> Iterable[float]:

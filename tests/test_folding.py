@@ -118,5 +118,6 @@ def test_pulses_are_those_of_all_passes():
     passes = [timed(1.0), timed(2.0), timed(3.0)]
     for one, seconds in zip(passes, (1.0, 5.0, 2.0), strict=True):
         one["extra_info"]["kvgpt"]["details"] = {"calm_share": 0.5, "pulse": {"cores": seconds}}
-    assert folded(*passes)["details"] == {"calm_share": 0.5, "pulse": {"cores": 2.0}}
+    pulses = [{"cores": 1.0}, {"cores": 5.0}, {"cores": 2.0}]
+    assert folded(*passes)["details"] == {"calm_share": 0.5, "pulse": {"cores": 2.0}, "pulses": pulses}
     assert "pulse" not in folded(timed(1.0), passes[1]).get("details", {})

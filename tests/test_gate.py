@@ -230,7 +230,7 @@ def test_results_files_are_compared_as_read(tmp_path):
     ],
 )
 def test_an_interval_decides_by_where_it_lies(base, monkeypatch, ratio, interval, word):
-    monkeypatch.setattr(times, "ratios", lambda cases, *_: [(ratio, interval)] * len(cases))
+    monkeypatch.setattr(times, "ratios", lambda cases, *_: [times.Change(ratio, interval)] * len(cases))
     passes = in_passes(base, 5)
     found = gate.compare(passes, passes)
     assert {one.word for one in found.judged if one.interval} == {word}

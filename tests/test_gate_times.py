@@ -37,6 +37,13 @@ def two_states(drawn, shape):
 NOISES = (alike, unlike, spiky, slow_passes, two_states)
 
 
+def ratios(pairs, paired, **alarm):
+    """[(ratio, interval)] of pairs of passes."""
+    found = times.ratios([times.Timed(*pair) for pair in pairs], paired, **alarm)
+    assert all((one.explained, one.slower) == (1.0, None) for one in found)
+    return [(one.ratio, one.interval) for one in found]
+
+
 def compared(noise, design, slower=1.0):
     """Log-ratios and logs of their intervals, (COMPARISONS, CASES, 3); case 0 is ``slower`` in the new results."""
     count, paired = design
@@ -46,7 +53,7 @@ def compared(noise, design, slower=1.0):
         base, new = np.exp(noise(drawn, (2, CASES, count)))
         new[0] *= slower
         cases = [([[one] for one in a], [[one] for one in b]) for a, b in zip(base.tolist(), new.tolist(), strict=True)]
-        found.append([(ratio, *interval) for ratio, interval in times.ratios(cases, paired)])
+        found.append([(ratio, *interval) for ratio, interval in ratios(cases, paired)])
     return np.log(found)
 
 
@@ -75,7 +82,7 @@ def test_each_case_by_itself_would_raise_more_alarms():
     for _ in range(COMPARISONS):
         base, new = np.exp(drawn.normal(0, 0.04, (2, CASES, 7)))
         cases = [([[one] for one in a], [[one] for one in b]) for a, b in zip(base.tolist(), new.tolist(), strict=True)]
-        found = times.ratios(cases, paired=True, alarm=0.01 * CASES)
+        found = ratios(cases, paired=True, alarm=0.01 * CASES)
         alarms += any(abs(np.log(ratio)) > LIMIT and not low <= 1 <= high for ratio, (low, high) in found)
     assert alarms > 0.05 * COMPARISONS
 
@@ -83,23 +90,23 @@ def test_each_case_by_itself_would_raise_more_alarms():
 def test_what_disturbs_both_of_a_pair_cancels():
     base = [[1.0], [1.4], [1.0], [1.2], [1.0]]
     new = [[1.001 * one] for (one,) in base]
-    (_, (low, high)), *_ = times.ratios([(base, new)], paired=True)
+    (_, (low, high)), *_ = ratios([(base, new)], paired=True)
     assert 1.0009 < low <= high < 1.0011
-    (_, (low, high)), *_ = times.ratios([(base, new)], paired=False)
+    (_, (low, high)), *_ = ratios([(base, new)], paired=False)
     assert low < 0.9 and high > 1.1
 
 
 def test_the_noisy_case_has_the_wide_interval():
     drawn = np.random.default_rng(1)
     quiet, loud = (drawn.normal(1, spread, (2, 5, 1)).tolist() for spread in (0.001, 0.05))
-    found = times.ratios([tuple(quiet)] * 9 + [tuple(loud)], paired=False)
+    found = ratios([tuple(quiet)] * 9 + [tuple(loud)], paired=False)
     widths = [high - low for _, (low, high) in found]
     assert widths[-1] > 2 * widths[0]
 
 
 def test_the_rounds_of_a_pass_are_one_sample():
     base, new = [[1.0, 1.0, 9.0]] * 5, [[2.0, 2.0, 0.1]] * 5
-    assert times.ratios([(base, new)], paired=False) == [(pytest.approx(2.0), (pytest.approx(2.0), pytest.approx(2.0)))]
+    assert ratios([(base, new)], paired=False) == [(pytest.approx(2.0), (pytest.approx(2.0), pytest.approx(2.0)))]
 
 
 SAMPLES = st.lists(st.floats(0.5, 2.0), min_size=5, max_size=5)
@@ -109,7 +116,7 @@ SAMPLES = st.lists(st.floats(0.5, 2.0), min_size=5, max_size=5)
 def test_the_interval_holds_the_ratio_whatever_the_unit(pairs, paired, unit):
     cases = [tuple([[one] for one in side] for side in pair) for pair in pairs]
     scaled = [tuple([[unit * one] for one in side] for side in pair) for pair in pairs]
-    found, again = times.ratios(cases, paired), times.ratios(scaled, paired)
+    found, again = ratios(cases, paired), ratios(scaled, paired)
     for (ratio, (low, high)), (other, bounds) in zip(found, again, strict=True):
         assert low <= ratio * (1 + 1e-12) and ratio <= high * (1 + 1e-12)
         assert other == pytest.approx(ratio) and bounds == pytest.approx((low, high))

@@ -90,6 +90,10 @@ def test_what_is_read_is_what_was_written(tmp_path):
         ({"metrics": {"x": {"value": 1, "unit": "s", "kind": "measured"}}}, "better=None"),
         ({"metrics": {"x": {"value": 1, "interval": [0, math.inf]}}}, "expected finite numbers"),
         ({"validity": {"ok": "yes", "notes": []}}, "validity"),
+        ({"details": {"pulse": 3}}, "details pulse=3: expected seconds by kind of work"),
+        ({"details": {"pulse": {"cores": 0}}}, "details pulse"),
+        ({"details": {"pulses": {"cores": 1.0}}}, "details pulses"),
+        ({"details": {"pulses": [{"cores": "fast"}]}}, "details pulses"),
     ],
 )
 def test_what_is_no_record_is_refused_when_written_and_when_read(tmp_path, changes, message):

@@ -88,9 +88,10 @@ def _fold_records(passes: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
         metrics[name] = _fold_figures(figures)
     valid = not notes and all(record["validity"]["ok"] for record in records)
     made = {**deepcopy(dict(records[0])), "metrics": metrics}
-    pulse = pulses.folded([record.get("details", {}).get("pulse", {}) for record in records])
+    taken = [record.get("details", {}).get("pulse", {}) for record in records]
+    pulse = pulses.folded(taken)
     if pulse:
-        made["details"]["pulse"] = pulse
+        made["details"] |= {"pulse": pulse, "pulses": taken}
     return {**made, "validity": {"ok": valid, "notes": list(dict.fromkeys(notes))}}
 
 

@@ -3,21 +3,23 @@
 Times of :data:`times.FEWEST` passes or more a side are judged by their interval: WORSE or BETTER where the ratio is
 beyond the limit and the interval excludes 1, SAME where all of it is within the limit, else UNDECIDED. Of fewer passes
 nobody knows the noise: a change within twice the limit is SAME, one beyond four times the limit WORSE or BETTER. What a
-machine that was slower may have done, as pulses tell, is allowed for; where it was much slower, a time is UNDECIDED.
+machine that was slower did, as pulses tell, is taken off as far as passes show how much it is, and else allowed for;
+where it was much slower, a time is UNDECIDED.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, log1p
 
-from kvgpt.pulses import LIMIT, slowness
 from kvgpt.record import METRICS
 from kvgpt.recorded import Case, Results
 from kvgpt.report.gate import pairing, times
 from kvgpt.report.gate.limits import Limit, held_to
 from kvgpt.report.gate.outcome import Comparison, Judged, Word
+from kvgpt.report.gate.slower import Slower
 
 SLIGHT, LARGE = 2, 4  # times the limit: of a change that few passes leave open, the ends
+TOLD = 0.001  # what pulses explain and is less goes without saying
 Interval = tuple[float, float]
 
 
@@ -42,33 +44,26 @@ class Matter:
         return figure["unit"] in ("s", "token/s", "FLOP/s", "B/s") and figure["kind"] == "measured"
 
     @property
-    def times_slower(self) -> dict[str, float]:
-        """Of each side, how many times as slow as the other's its machine was; at least 1."""
-        base, new = (case.details.get("pulse", {}) for case in (self.base, self.new))
-        return {"base": max(1.0, slowness(base, new)), "new": max(1.0, slowness(new, base))}
-
-    @property
-    def allowance(self) -> tuple[float, float]:
-        """Times by which the machines may have raised, and lowered, the new figure."""
-        base, new = self.times_slower.values()
-        return (new, base) if self.lower_is_better else (base, new)
+    def slower(self) -> Slower:
+        """By the pulses of all passes together."""
+        return Slower.of(*(case.details.get("pulse", {}) for case in (self.base, self.new)))
 
     @property
     def lower_is_better(self) -> bool:
         return bool(self.base.metrics[self.limit.metric]["better"] == "lower")
 
     @property
-    def slower(self) -> str:
-        """Which side met a much slower machine, and what to do; empty where neither did."""
-        for side, factor in self.times_slower.items():
-            if factor > LIMIT:
-                return f"the {side} results met a machine {factor:.1f} times as slow: measure them again"
-        return ""
-
-    @property
     def count(self) -> int:
         """Passes of the side that has fewer."""
         return min(len(self.passes(self.base)), len(self.passes(self.new)))
+
+    @property
+    def in_time(self) -> times.Timed:
+        """Its passes, with the pulses of each where they are known."""
+        base, new = (self.passes(case) for case in (self.base, self.new))
+        of_base, of_new = (case.details.get("pulses", ()) for case in (self.base, self.new))
+        known = (len(of_base), len(of_new)) == (len(base), len(new))
+        return times.Timed(base, new, (of_base, of_new) if known else None)
 
     @property
     def in_passes(self) -> bool:
@@ -104,9 +99,9 @@ def compare(
     if unknown:
         raise ValueError(f"{base.path}: no case has {', '.join(unknown)}, for which a limit was given")
     in_passes = [matter for matter in matters if matter.timed and matter.in_passes]
-    cases = [(matter.passes(matter.base), matter.passes(matter.new)) for matter in in_passes]
-    intervals = dict(zip(map(id, in_passes), times.ratios(cases, paired, alarm), strict=True))
-    judged += [_judge(matter, intervals.get(id(matter))) for matter in matters]
+    found_by = times.ratios([matter.in_time for matter in in_passes], paired, alarm)
+    changes = dict(zip(map(id, in_passes), found_by, strict=True))
+    judged += [_judge(matter, changes.get(id(matter))) for matter in matters]
     order = {case.name: place for place, case in enumerate(base.cases)}
     judged.sort(key=lambda one: order[one.case])
     return Comparison(
@@ -114,22 +109,24 @@ def compare(
     )
 
 
-def _judge(matter: Matter, found: tuple[float, Interval] | None) -> Judged:
+def _judge(matter: Matter, change: times.Change | None) -> Judged:
     base, new = matter.value(matter.base), matter.value(matter.new)
     ratio = new / base if base else None
     interval: Interval | None = None
-    if found is not None:
+    slower = matter.slower if change is None or change.slower is None else change.slower
+    raised, lowered = slower.changed(matter.lower_is_better)
+    if change is not None:
         base, new = (times.usual(matter.passes(case)) for case in (matter.base, matter.new))
-        ratio, (low, high) = found
-        raised, lowered = matter.allowance
-        interval = low / raised, high * lowered
+        ratio, interval = change.ratio, (change.interval[0] / raised, change.interval[1] * lowered)
         word, reason = _by_interval(matter, ratio, interval)
+        if abs(change.explained - 1) > TOLD:
+            reason += f", whose pulses explain another {change.explained - 1:+.1%}"
     elif matter.timed:
-        word, reason = _by_few(matter, base, new)
+        word, reason = _by_few(matter, (base, new), (raised, lowered))
     else:
         word, reason = _exactly(matter, base, new)
-    if matter.timed and matter.slower:
-        word, reason = "UNDECIDED", matter.slower
+    if matter.timed and slower.reason:
+        word, reason = "UNDECIDED", slower.reason
     metric = matter.limit.metric
     unit = METRICS[metric][0]
     return Judged(matter.base.name, word, reason, metric, unit, base, new, ratio, interval, str(matter.limit))
@@ -145,13 +142,13 @@ def _by_interval(matter: Matter, ratio: float, interval: Interval) -> tuple[Word
     return ("SAME" if -floor <= low and high <= floor else "UNDECIDED"), by
 
 
-def _by_few(matter: Matter, base: float, new: float) -> tuple[Word, str]:
+def _by_few(matter: Matter, figures: Interval, allowance: Interval) -> tuple[Word, str]:
+    (base, new), (raised, lowered) = figures, allowance
     allowed, change = matter.limit.allowed(base), abs(new - base)
     passes = "pass" if matter.count == 1 else "passes"
     by = f"by {matter.count} {passes}: {times.FEWEST} a side decide smaller changes"
     if change <= SLIGHT * allowed:
         return "SAME", by
-    raised, lowered = matter.allowance
     beyond = new / raised - base if new > base else base - new * lowered
     return (_direction(matter, new - base) if beyond > LARGE * allowed else "UNDECIDED"), by
 

@@ -22,7 +22,8 @@ class Judged:
     """One metric of one case; ``metric`` and the figures are None where the case as a whole was judged.
 
     ``ratio`` is new over base, and ``interval`` holds it; ``reason`` is a clause on how the word came about. Where
-    passes decided, the two figures are what :func:`times.usual` takes of their passes, not the medians of all samples.
+    passes decided, the two figures are what :func:`times.usual` takes of their passes, not the medians of all samples,
+    and what their machines' pulses explain is taken off the ratio.
     """
 
     case: str
