@@ -13,6 +13,7 @@ import synthetic
 from kvgpt import cli, recorded
 from kvgpt.report import drawing, gate, page, points, publication, tables
 from kvgpt.report.charts import CHARTS, charts
+from kvgpt.report.gate.shown import OPEN
 
 NAMES = [
     "comparison_per_token_latency",
@@ -166,6 +167,15 @@ def test_a_verdict_looks_as_good_as_the_comparison_is(tmp_path, factor, tone):
         for name, times in (("base", 1.0), ("new", factor))
     )
     assert publication.verdict(slower, gate.compare(results, slower)).tone == tone
+
+
+def test_the_page_says_what_to_do_about_what_is_left_open(tmp_path):
+    base, new = (
+        recorded.read(written(tmp_path / f"{name}.json", few(("latency",), per_token_latency=times)))
+        for name, times in (("base", 1.0), ("new", 1.15))
+    )
+    publication.publish(new, tmp_path / "out", (), gate.compare(base, new))
+    assert OPEN in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_the_page_has_the_regression_before_the_verdict(tmp_path):

@@ -8,6 +8,7 @@ from kvgpt.measure.calm import Gauge
 from kvgpt.pulses import LIMIT, Pulse, folded
 
 MOMENT, PULSES = 0.02, 10  # s between two pulses, or as many times what they take, unless one round takes longer
+NEAR = 0.05  # s that a moment lasts at most for the pulses of its neighbours to say something of it
 SHARE = 0.2  # of all rounds: where fewer were calm, their pulses were lucky
 
 
@@ -28,9 +29,10 @@ class Moments:
         gauge.begin_case()
         self._gauge, self._now, self._since = gauge, now, now()
         self._pulses = [gauge.pulse()]
-        self._latest, self.calm, self._others = list[Round](), list[Round](), list[Round]()
-        self._one_of_each = list[Round]()
-        self._ran, self._calm_ran = list[int](), 0  # rounds, in each moment and in all that were calm
+        self._latest, self._undecided = list[Round](), list[Round]()  # of this moment, and of the one before
+        self.calm, self._others, self._one_of_each = list[Round](), list[Round](), list[Round]()
+        self._lasted, self._ran = list[float](), list[int]()  # s, and rounds, of each moment
+        self._calm_ran = 0  # rounds of those that were calm
 
     @property
     def calm_share(self) -> float:
@@ -43,7 +45,7 @@ class Moments:
 
     def add(self, place: int, seconds: float, wall: float, most: float) -> None:
         """A round has ended; ``most`` of the calm ones, and of the others, are kept by now."""
-        self._latest.append(Round(place, seconds, wall, len(self._pulses) - 1))
+        self._latest.append(Round(place, seconds, wall, len(self._ran)))
         length = max(MOMENT, PULSES * sum(self._pulses[-1].values()))
         if not self._gauge.best or self._now() - self._since >= length:
             self.end(most)
@@ -52,21 +54,37 @@ class Moments:
         """Take the pulse that ends a moment and begins the next."""
         if not self._latest:
             return
-        ran, best = len(self._latest), dict(self._gauge.best)
-        if best:
-            self._pulses.append(self._gauge.pulse())
-            self._one_of_each.append(self._latest[ran // 2])
+        best = dict(self._gauge.best)
+        self._lasted.append(self._now() - self._since)
+        self._pulses.append(self._gauge.pulse())
         if self._gauge.best != best:  # the machine is faster than it seemed
             self._others += [one for one in self.calm if not self._is_calm(one.moment)]
             self.calm = [one for one in self.calm if self._is_calm(one.moment)]
-            self._calm_ran = sum(ran for moment, ran in enumerate(self._ran) if self._is_calm(moment))
-        calm = self._is_calm(self._latest[0].moment)
-        self._ran.append(ran)
-        self._calm_ran += ran if calm else 0
-        kept = self.calm if calm else self._others
-        kept += self._latest[: max(0, int(most) - len(kept))]
-        self._latest.clear()
+            decided = range(len(self._ran) - bool(self._undecided))
+            self._calm_ran = sum(self._ran[moment] for moment in decided if self._is_calm(moment))
+        self._ran.append(len(self._latest))
+        self._one_of_each.append(self._latest[len(self._latest) // 2])
+        self._decide(most)
+        self._undecided, self._latest = self._latest, []
+        if not best or self._lasted[-1] > NEAR:
+            self._decide(most)
         self._since = self._now()
+
+    def close(self, most: float) -> None:
+        """End the last moment, too: there are no more."""
+        self.end(most)
+        self._decide(most)
+
+    def _decide(self, most: float) -> None:
+        """Sort the rounds of a moment around which all pulses are known."""
+        if not self._undecided:
+            return
+        moment = self._undecided[0].moment
+        calm = self._is_calm(moment)
+        self._calm_ran += self._ran[moment] if calm else 0
+        kept = self.calm if calm else self._others
+        kept += self._undecided[: max(0, int(most) - len(kept))]
+        self._undecided = []
 
     def counted(self, least: int) -> list[Round]:
         """The calm rounds in their order; where those are not enough, one of every moment, chosen by nothing."""
@@ -81,20 +99,18 @@ class Moments:
         """
         if not self._gauge.best:
             return {}
-        read = self._gauge.bandwidth(pulse for one in counted for pulse in self._around(one.moment))
+        pulses = [pulse for one in counted for pulse in self._around(one.moment)]
+        read = self._gauge.bandwidth(pulses)
         return {
             "calm_share": self.calm_share,
-            "pulse": folded([pulse for one in counted for pulse in self._beyond(one.moment)]),
+            "pulse": folded(pulses),
             **({"read_bandwidth": read} if read else {}),
         }
 
     def _around(self, moment: int) -> list[Pulse]:
-        return self._pulses[moment : moment + 2]
-
-    def _beyond(self, moment: int) -> list[Pulse]:
-        """The pulses next to those around it. What chose a round by being low says too little of how slow it was."""
-        beyond = self._pulses[max(0, moment - 1) : moment] + self._pulses[moment + 2 : moment + 3]
-        return beyond or self._around(moment)
+        """The pulses at its ends, and where it was short those next to them: a single one may be low by luck."""
+        more = self._lasted[moment] <= NEAR
+        return self._pulses[max(0, moment - more) : moment + 2 + more]
 
     def _is_calm(self, moment: int) -> bool:
-        return max(map(self._gauge.slowness, self._around(moment))) <= LIMIT
+        return not self._gauge.best or max(map(self._gauge.slowness, self._around(moment))) <= LIMIT

@@ -138,7 +138,7 @@ def timed(
         if not turn.again(possible and not (covered >= turn.span and settled and _enough(calm, effort)), possible):
             break
         ended(*_round(body, ready, clock, host))
-    moments.end(most)
+    moments.close(most)
     gauge.left = max(0.0, gauge.left - max(0.0, covered - effort.seconds))
     counted = moments.counted(needed)
     seconds = benchmark.stats.stats.data

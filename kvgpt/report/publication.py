@@ -62,4 +62,5 @@ def verdict(results: Results, compared: Comparison | None = None) -> page.Verdic
 
 def _judged(compared: Comparison) -> Table:
     rows = tuple(tuple(row) for row in shown.rows(compared))
-    return Table("comparison", f"Against {compared.base}", tuple(map(Column, shown.HEADED)), rows, compared.remarks)
+    columns = tuple(map(Column, shown.HEADED))
+    return Table("comparison", f"Against {compared.base}", columns, rows, tuple(shown.remarks(compared)))

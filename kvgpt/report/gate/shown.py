@@ -24,12 +24,12 @@ def headline(found: Comparison) -> str:
 
 def text(found: Comparison, everything: bool = False) -> list[str]:
     """A line for each figure that is not the same, or for all, under the headline."""
-    told = [_row(one) for one in _ordered(found) if everything or one.word not in QUIET]
+    shown = [_row(one) for one in _ordered(found) if everything or one.word not in QUIET]
     lines = [f"{found.base} -> {found.new}", headline(found)]
-    if told:
-        lines += ["", *columns(HEADED, told)]
-    remarks = _remarks(found)
-    return [*lines, *([""] if remarks else []), *remarks]
+    if shown:
+        lines += ["", *columns(HEADED, shown)]
+    told = remarks(found)
+    return [*lines, *([""] if told else []), *told]
 
 
 def markdown(found: Comparison) -> str:
@@ -41,7 +41,7 @@ def markdown(found: Comparison) -> str:
         parts.append(_table(loud))
     if quiet:
         parts.append(f"<details><summary>{len(quiet)} SAME</summary>\n\n{_table(quiet)}\n</details>\n")
-    parts += [f"- {_code(line)}" for line in _remarks(found)]
+    parts += [f"- {_code(line)}" for line in remarks(found)]
     return "\n".join([*parts, f"\nbase {_code(found.base)}, new {_code(found.new)}\n"])
 
 
@@ -65,6 +65,13 @@ def rows(found: Comparison) -> list[list[str]]:
     return [_row(one) for one in _ordered(found)]
 
 
+def remarks(found: Comparison) -> list[str]:
+    """A sentence each: what is left open, of what a reader must know, and which cases nothing is said of."""
+    fresh = [f"only in the new results, not judged: {name}" for name in found.only_new]
+    left_open = [OPEN] if found.counts["UNDECIDED"] else []
+    return [_printable(line) for line in (*left_open, *found.remarks, *fresh)]
+
+
 def _ordered(found: Comparison) -> list[Judged]:
     """By word, the worst first; within a word as in the base."""
     words = list(found.counts)
@@ -85,12 +92,6 @@ def _figure(value: float, unit: str) -> str:
 
 def _percent(ratio: float) -> str:
     return f"{100 * (ratio - 1) + 0.0:+.3g}%" if abs(ratio - 1) >= 5e-6 else "0%"
-
-
-def _remarks(found: Comparison) -> list[str]:
-    fresh = [f"only in the new results, not judged: {name}" for name in found.only_new]
-    left_open = [OPEN] if found.counts["UNDECIDED"] else []
-    return [_printable(line) for line in (*left_open, *found.remarks, *fresh)]
 
 
 def _printable(words: str) -> str:
