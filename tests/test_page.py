@@ -19,6 +19,8 @@ from kvgpt.report import page
 from kvgpt.report.chart import Axis, Chart, Panel, Point, Series
 from kvgpt.report.colours import DARK, LEAST_CONTRAST, PHASES, contrast
 from kvgpt.report.page.sections import families
+from kvgpt.report.page.tables import table
+from kvgpt.report.tabular import Column, Table
 
 VERDICT = page.Verdict("8 cases, consistent", "good", ("none is not valid",))
 VOID = ("meta", "input", "img", "link", "br", "hr")
@@ -283,3 +285,9 @@ def test_charts_stand_by_family_and_one_of_two_families_stands_under_both():
 
     both = [chart("latency"), chart("memory", "latency"), chart("latency"), chart()]
     assert families(both) == {"Latency": [0, 2], "Latency and memory": [1], "Figures": [3]}
+
+
+def test_a_cell_of_many_words_has_some_width():
+    described = Table("t", "T", (Column("case"), Column("why")), (("a", "short"), ("b", "by five passes a side, " * 2)))
+    cells = table(described, ()).iter("td")
+    assert [cell.get("class") for cell in cells] == [None, "sentence"]

@@ -2,7 +2,7 @@
 
 A core that shares its units with a stranger's thread is up to twice as slow, and memory that others read, too, is
 slower: for seconds at a time, and no counter of the kernel's says so. A pulse is a little work of the kinds that a step
-is made of. Rounds count where the pulses before and after them took about as long as the best of the run: they are
+is made of. Rounds count where the pulses around them took about as long as the best of the run: they are
 chosen by their pulses alone, never by how long they took.
 """
 

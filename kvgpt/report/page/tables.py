@@ -7,6 +7,7 @@ from kvgpt.report.tabular import Cell, Column, Table
 
 LENGTHS = ("T", "new tokens", "new tokens T")  # headings of columns that rows are filtered by
 BATCH_SIZES = ("B", "batch size")
+SENTENCE = 40  # characters, from which a cell's words want some width
 MARK = " *"  # behind the name of a variant with a figure that is not valid
 
 
@@ -39,7 +40,9 @@ def _cells(row: tuple[Cell, ...], printed: list[str], variants: Collection[str])
 def _said(cell: Cell, variants: Collection[str]) -> dict[str, str]:
     if cell is None:
         return {"class_": "unknown"}
-    return _owner(cell, variants) if isinstance(cell, str) else {"class_": "number", "data_value": repr(float(cell))}
+    if not isinstance(cell, str):
+        return {"class_": "number", "data_value": repr(float(cell))}
+    return {"class_": "sentence"} if len(cell) >= SENTENCE else _owner(cell, variants)
 
 
 def _owner(name: str, variants: Collection[str]) -> dict[str, str]:
